@@ -1,0 +1,67 @@
+"""Inference engines, one module each, found by name. Two seams: the module and the Session it opens.
+
+A backend is a module `edgexfer/backends/<name>.py`, or an entry point of the group
+`edgexfer.backends` in any installed package, with
+
+    missing() -> str | None                        why it cannot run here ("" hint inside), or None
+    open_session(bundle, *, threads) -> Session    opens the bundle's model on this machine
+    engine_version() -> str                        such as "onnxruntime 1.31.1"
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib.metadata import entry_points
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import SettingsError, did_you_mean
+
+BUILT_IN = ("ort", "fake")
+
+
+class Session(Protocol):
+    """A model open on this machine. `run` may be called from several threads; close it when done."""
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Runs uint8 [N, H, W, 3] RGB pixels, N >= 1; returns float32 [N, classes] probabilities."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the engine holds. May be called twice."""
+        ...
+
+
+class Backend(Protocol):
+    """What a backend module offers."""
+
+    def missing(self) -> str | None:
+        """Returns what is not installed here (and the command that installs it), or None."""
+        ...
+
+    def open_session(self, bundle: Bundle, *, threads: int | None) -> Session:
+        """Opens the bundle's model. `threads` is None for the engine's own choice."""
+        ...
+
+    def engine_version(self) -> str:
+        """Returns name and version of the engine."""
+        ...
+
+
+def find_backend(name: str) -> Backend:
+    """Imports the backend `name`: built in, or from an entry point of the group `edgexfer.backends`.
+
+    Raises:
+        SettingsError: there is no such backend ("did you mean").
+    """
+    if name in BUILT_IN:
+        return importlib.import_module(f"edgexfer.backends.{name}")
+    outside = {point.name: point for point in entry_points(group="edgexfer.backends")}
+    if name in outside:
+        backend: Backend = outside[name].load()
+        return backend
+    raise SettingsError(f"unknown backend '{name}'", did_you_mean(name, [*BUILT_IN, *outside]))

@@ -1,0 +1,1 @@
+"""Values and files: what every other layer stands on. Standard library, numpy and Pillow only."""

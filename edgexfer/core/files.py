@@ -1,0 +1,128 @@
+"""Files and folders that are whole or absent: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgexfer.core.errors import EdgexferError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    """Returns the SHA-256 of `data` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Returns the SHA-256 of the file's content as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def explained_write(path: Path) -> Iterator[None]:
+    """Turns the system's refusal to write at `path` into an EdgexferError that names it.
+
+    Raises:
+        EdgexferError: no permission, disk full, read-only, or a parent that is a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "free some space, or choose another disk with --out",
+            errno.EDQUOT: "your quota is used up; free some space, or choose another disk with --out",
+            errno.EACCES: "choose a folder you may write to with --out",
+            errno.EPERM: "choose a folder you may write to with --out",
+            errno.EROFS: "the file system is read-only; choose another with --out",
+            errno.ENOTDIR: "a part of that path is a file; choose another with --out",
+            errno.EEXIST: "a part of that path is a file; choose another with --out",
+        }
+        if error.errno not in hints:
+            raise
+        raise EdgexferError(f"cannot write {path}: {error.strerror}", hints[error.errno]) from error
+
+
+@contextmanager
+def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields an empty folder beside `out`; it becomes `out` when the block ends without an exception.
+
+    On an exception, Ctrl-C included, the folder is removed and `out` is as it was before.
+
+    Args:
+        out: where the finished folder shall lie. Parents are created.
+        overwrite: replace an existing `out` (it is kept until the new one is whole).
+
+    Raises:
+        EdgexferError: `out` exists and may not be replaced, or cannot be written.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    with explained_write(out):
+        stage.mkdir(parents=True)
+        try:
+            yield stage
+            replace_folder(stage, out)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def refuse_existing(out: Path, *, overwrite: bool) -> None:
+    """Raises EdgexferError where `out` exists and may not be replaced."""
+    if out.exists() and not overwrite:
+        raise EdgexferError(f"{out} exists already", "choose another place with --out, or replace it with --overwrite")
+
+
+def replace_folder(source: Path, out: Path) -> None:
+    """Renames the folder `source` to `out`; an older `out` is moved aside first and removed afterwards."""
+    sync_tree(source)
+    if not out.exists():
+        source.rename(out)
+        return
+    aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.old")
+    out.rename(aside)
+    try:
+        source.rename(out)
+    except BaseException:
+        aside.rename(out)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flushes every file below `folder` to the disk, so that a rename never overtakes the content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Writes `data` to `path` through a temporary sibling, so that `path` is never half-written.
+
+    Raises:
+        EdgexferError: `path` cannot be written.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with stage.open("wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            stage.replace(path)
+        finally:
+            stage.unlink(missing_ok=True)

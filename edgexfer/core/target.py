@@ -1,0 +1,134 @@
+"""Target profiles: `targets/<name>.toml`, or any path to such a file, as a frozen Target.
+
+    backend = "ort"                  # = edgexfer/backends/ort.py
+    dialect = "ort"                  # how INT8 is written: "ort" (u8 activations) or "tensorrt" (s8, zero point 0)
+    precision = "auto"               # "int8", "float32", or "auto": the fastest that holds max_drop
+    calibration = "balanced-256"     # = calibration/balanced-256.toml
+    ...
+
+A bundle holds a snapshot of its target as JSON, so that a later change of the file never changes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.toml import from_table, read_toml
+
+Precision = Literal["auto", "int8", "float32"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of device and what is fast on it.
+
+    Attributes:
+        name: the file's name without `.toml`.
+        title: one line for people.
+        backend: the module under `edgexfer/backends/` that runs the bundle there.
+        dialect: how INT8 is written into the ONNX.
+        precision: what may be shipped; "auto" ships the fastest that loses at most `max_drop`.
+        calibration: name of, or path to, the recipe that chooses calibration images.
+        opset: the ONNX operator set version that the device's engine reads.
+        weight_bits: 8; or 7 where the CPU has neither VNNI nor dot product instructions.
+        max_drop: the largest loss of top-1 against float that is shipped, as a fraction (0.01 = 1 point).
+        notes: facts worth knowing, one sentence each, printed by `edgexfer targets NAME`.
+        host: what the machine must be; read by `build` and `bench`.
+        options: read by the backend alone.
+        gates: limits for `edgexfer gate`.
+    """
+
+    name: str
+    title: str
+    backend: str
+    dialect: Literal["ort", "tensorrt"]
+    precision: Precision = "auto"
+    calibration: str = "balanced-256"
+    opset: int = 17
+    weight_bits: int = 8
+    max_drop: float = 0.01
+    notes: tuple[str, ...] = ()
+    host: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    gates: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the snapshot that a bundle embeds."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class CalibrationRecipe:
+    """How calibration images are chosen, from the training split alone.
+
+    Attributes:
+        name: the file's name without `.toml`.
+        images: how many at most; balanced over the classes, 1 or more.
+        seed: of the choice.
+        estimator: how NNCF's range initialisation sees the samples: "min_max", "mean_min_max" or "quantile".
+    """
+
+    name: str
+    images: int = 256
+    seed: int = 0
+    estimator: Literal["min_max", "mean_min_max", "quantile"] = "mean_min_max"
+
+
+def load_target(name_or_path: str) -> Target:
+    """Reads a target profile by name or path.
+
+    Raises:
+        SettingsError: unknown name ("did you mean"), unknown key, or a value out of range.
+    """
+    path = _find(name_or_path, "targets", "target")
+    target = from_table(Target, {"name": path.stem, **read_toml(path)}, str(path))
+    if target.weight_bits not in (7, 8):
+        raise SettingsError(f"{path}: weight_bits is {target.weight_bits}, expected 7 or 8")
+    if not 0 <= target.max_drop <= 1:
+        raise SettingsError(f"{path}: max_drop is {target.max_drop}, expected a fraction between 0 and 1")
+    return target
+
+
+def load_calibration(name_or_path: str) -> CalibrationRecipe:
+    """Reads a calibration recipe by name or path.
+
+    Raises:
+        SettingsError: unknown name ("did you mean"), unknown key, or a value out of range.
+    """
+    path = _find(name_or_path, "calibration", "calibration recipe")
+    recipe = from_table(CalibrationRecipe, {"name": path.stem, **read_toml(path)}, str(path))
+    if recipe.images < 1:
+        raise SettingsError(f"{path}: images is {recipe.images}, expected 1 or more")
+    return recipe
+
+
+def target_from_json(snapshot: dict[str, Any]) -> Target:
+    """Makes a Target from the snapshot inside a bundle."""
+    return from_table(Target, snapshot, "the bundle's target")
+
+
+def target_names() -> list[str]:
+    """Returns the names of the profiles that come with edgexfer, sorted."""
+    return sorted(path.stem for path in _shipped("targets").glob("*.toml"))
+
+
+def _find(name_or_path: str, folder: str, noun: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    shipped = _shipped(folder) / f"{name_or_path}.toml"
+    if not shipped.is_file():
+        known = [p.stem for p in _shipped(folder).glob("*.toml")]
+        raise SettingsError(f"unknown {noun} '{name_or_path}'", f"{did_you_mean(name_or_path, known)}; or a path to a .toml")
+    return shipped
+
+
+def _shipped(folder: str) -> Path:
+    # In a wheel the profiles lie inside the package, in a checkout beside it.
+    package = Path(__file__).parent.parent
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
