@@ -71,7 +71,7 @@ def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.
             f"cannot read an image from a {type(source).__name__}", "give a path, bytes, a PIL image or a uint8 array"
         )
     try:
-        with open(source, "rb") as file:
+        with Path(source).open("rb") as file:
             return _from_file(file, str(source), at_least)
     except FileNotFoundError as error:
         raise ImageError(f"{source} does not exist") from error
@@ -98,8 +98,8 @@ def rgb_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     channels = 1 if array.ndim == 2 else shape[-1] if array.ndim == 3 else 0
     if channels not in (1, 3, 4) or array.size == 0:
         raise ImageError(
-            f"the array has shape {list(shape)}, expected [height, width, 3] RGB pixels ([H, W], [H, W, 1] and [H, W, 4] too)",
-            "for [3, height, width] give array.transpose(1, 2, 0)",
+            f"the array has shape {list(shape)}, expected RGB pixels [H, W, 3] (or [H, W], [H, W, 1], [H, W, 4])",
+            "for [3, H, W] give array.transpose(1, 2, 0)",
         )
     if array.dtype == np.uint16:
         array = _eight_bits(array)
@@ -118,7 +118,7 @@ def _from_file(file: IO[bytes], name: str, at_least: tuple[int, int] | None) -> 
         raise ImageError(f"{name} is empty", _HINT)
     try:
         image = _open(file, head)
-    except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged bytes
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise _damaged(name, error) from error
     if image is None:
         raise ImageError(f"{name} is not an image of a known format ({', '.join(FORMATS)})", _HINT)
@@ -150,7 +150,7 @@ def _finish(image: Image.Image, name: str) -> Image.Image:
             rgb.info = {}  # it still says how to turn it; nobody shall do so twice
     except ImageError as error:
         raise ImageError(f"{name} {error.message}", error.hint) from error
-    except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged bytes
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise _damaged(name, error) from error
     return rgb
 

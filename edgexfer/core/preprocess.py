@@ -106,7 +106,7 @@ def resize_image(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8
     size = (preprocess.width, preprocess.height)
     if image.size == size:
         return np.array(image)
-    box = _cover_box(image.size, size) if preprocess.resize == "cover" else (0.0, 0.0, *map(float, image.size))
+    box = _cover_box(image.size, size) if preprocess.resize == "cover" else (0.0, 0.0, image.width, image.height)
     # reducing_gap: far larger images are first averaged down to at least twice the size, as a JPEG's draft does.
     small = image.resize(size, _FILTERS[preprocess.interpolation], box=box, reducing_gap=2.0)
     return np.array(small)

@@ -1,0 +1,43 @@
+"""edgexfer: from a folder of images to a small INT8 classifier that runs on a device and is proven there.
+
+    from edgexfer import load
+
+    with load("signs.edgx") as classifier:
+        print(classifier("photo.jpg").label)
+
+The names below are imported when they are first used: `import edgexfer` itself loads nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgexfer.core.bundle import Bundle, open_bundle
+    from edgexfer.core.errors import EdgexferError
+    from edgexfer.core.prediction import Prediction
+    from edgexfer.runtime.classifier import Classifier, load
+
+__version__ = "0.1.0"
+__all__ = ["Bundle", "Classifier", "EdgexferError", "Prediction", "__version__", "load", "open_bundle"]
+
+_HOMES = {
+    "Bundle": "edgexfer.core.bundle",
+    "Classifier": "edgexfer.runtime.classifier",
+    "EdgexferError": "edgexfer.core.errors",
+    "Prediction": "edgexfer.core.prediction",
+    "load": "edgexfer.runtime.classifier",
+    "open_bundle": "edgexfer.core.bundle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgexfer' has no attribute '{name}'")
+    import importlib  # noqa: PLC0415 - `import edgexfer` stays free of charge
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

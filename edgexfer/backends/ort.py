@@ -1,0 +1,160 @@
+"""ONNX Runtime on the CPU: runs `model.onnx` of any bundle; nothing is built beforehand.
+
+A bundle made for another engine opens too: that is how its accuracy is simulated where that engine is not.
+
+Options of the target, read where its backend is "ort":
+    threads          of one inference; 0 is ONNX Runtime's own choice (one per physical core)
+    allow_spinning   whether idle threads wait busily (faster) or sleep (less power); true is the default
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import ArtifactError, BackendError, SettingsError
+from edgexfer.core.toml import from_table
+
+_INSTALL = "pip install 'edgexfer[cpu]'"
+_CPUINFO = Path("/proc/cpuinfo")
+# With one of these the CPU multiplies uint8 by int8 into 32 bits; without, into 16 bits that may overflow.
+_EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_ERRORS_OFF = 4  # they arrive as exceptions; on stderr they would be said twice
+
+
+@dataclass(frozen=True)
+class _Options:
+    threads: int = 0
+    allow_spinning: bool = True
+
+
+def missing() -> str | None:
+    """Returns what is not installed here and the command that installs it, or None."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return f"onnxruntime is not installed; {_INSTALL}"
+    return None
+
+
+def engine_version() -> str:
+    """Returns name and version of the engine."""
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def open_session(bundle: Bundle, *, threads: int | None) -> OrtSession:
+    """Opens the bundle's model.
+
+    Args:
+        bundle: any bundle, whatever backend its target names.
+        threads: of one inference; None for what the target says.
+
+    Raises:
+        SettingsError: an unknown or wrong option of the target.
+        BackendError: ONNX Runtime refuses the file.
+        ArtifactError: the model does not take pixels and give one probability for each label.
+    """
+    import onnxruntime
+
+    settings = _session_options(onnxruntime, bundle, threads)
+    try:
+        session = onnxruntime.InferenceSession(bundle.model, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # one class per status, without a common one
+        raise BackendError(
+            f"{engine_version()} refuses {bundle.model}: {_one_line(error)}",
+            "install a newer onnxruntime, or export the bundle for an older opset",
+        ) from error
+    _check_contract(session, bundle)
+    return OrtSession(session, bundle.model)
+
+
+class OrtSession:
+    """A model open in ONNX Runtime. `run` may be called from several threads."""
+
+    def __init__(self, session: Any, model: Path) -> None:
+        self._session = session
+        self._model = model
+        self._input = session.get_inputs()[0].name
+        self._outputs = [session.get_outputs()[0].name]
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Runs uint8 [N, H, W, 3]; returns float32 [N, classes].
+
+        Raises:
+            BackendError: closed, pixels of another shape or dtype, or the engine failed.
+        """
+        session = self._session  # another thread may close meanwhile
+        if session is None:
+            raise BackendError(f"the session of {self._model} is closed", "load the bundle again")
+        try:
+            probabilities: NDArray[np.float32] = session.run(self._outputs, {self._input: pixels})[0]
+        except Exception as error:  # as in open_session
+            found = f"{pixels.dtype} {list(pixels.shape)}"
+            raise BackendError(f"{self._model} cannot run on {found}: {_one_line(error)}") from error
+        return probabilities
+
+    def close(self) -> None:
+        """Frees the model once no thread runs it any more. May be called twice."""
+        self._session = None
+
+
+def _session_options(onnxruntime: Any, bundle: Bundle, threads: int | None) -> Any:
+    target = bundle.target
+    table = target.options if target.backend == "ort" else {}
+    options = from_table(_Options, table, f"options of target '{target.name}'")
+    if options.threads < 0:
+        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads if threads is None else threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = _ERRORS_OFF
+    if not options.allow_spinning:
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if bundle.precision == "int8" and target.weight_bits == 8 and _saturates():
+        settings.add_session_config_entry("session.x64quantprecision", "1")
+    return settings
+
+
+def _saturates() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True  # not known, so the exact way
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return _EXACT_INT8.isdisjoint(flags.split())
+
+
+def _check_contract(session: Any, bundle: Bundle) -> None:
+    height, width = bundle.preprocess.height, bundle.preprocess.width
+    for noun, found, dtype, wanted in (
+        ("input", session.get_inputs(), "tensor(uint8)", (None, height, width, 3)),
+        ("output", session.get_outputs(), "tensor(float)", (None, len(bundle.labels))),
+    ):
+        fits = len(found) == 1 and found[0].type == dtype and _fits(found[0].shape, wanted)
+        if not fits:
+            listed = ", ".join(f"{f.type} {f.shape}" for f in found)
+            expected = ["N", *wanted[1:]]
+            raise ArtifactError(
+                f"{bundle.model} has the {noun} {listed}, expected {dtype} {expected}", "make the bundle again"
+            )
+
+
+def _fits(found: list[Any], wanted: tuple[int | None, ...]) -> bool:
+    # A name or None in `found` is a dimension of any size; the batch must be one.
+    return len(found) == len(wanted) and all(
+        not isinstance(f, int) or (w is not None and f == w) for f, w in zip(found, wanted, strict=True)
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
