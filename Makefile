@@ -1,0 +1,60 @@
+# Every target prepares what it needs: a fresh machine wants python3, python3-venv, make and gcc, nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test acceptance lint format bench clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(READY) ## .venv with edgexfer, its extras [train] and [dev], all pinned by constraints.txt
+
+demo: $(READY) ## fine-tune, quantize, verify, measure and predict on a data set that is inside the install
+	$(BIN)/edgexfer demo
+
+test: lint ## linters, types, layers, then every test but acceptance
+	$(BIN)/python -m pytest -m "not acceptance" -q -ra --durations=10
+
+acceptance: $(READY) ## whole runs on real data, minutes each; skipped with the reason where the data is absent
+	$(BIN)/python -m pytest -m acceptance -v -ra --durations=0
+
+lint: $(READY) ## ruff, mypy, import-linter; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## mends what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## the benchmarks of docs/benchmarks.md, one after the other
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean: ## removes .venv and every cache; runs and bundles stay
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find edgexfer tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps: the environment is made once, the install is repeated when a range or a pin changes.
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: $(PYTHON) is not installed"; \
+	  echo "hint:  apt-get install python3 python3-venv, or name another: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: $$($(PYTHON) --version) is too old, expected 3.10 or later"; \
+	  echo "hint:  apt-get install a newer one and name it: make clean install PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) cannot make a virtual environment"; \
+	  echo "hint:  apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt pip
+	@touch $@
+
+$(READY): pyproject.toml constraints.txt $(VENV)/.made
+	$(BIN)/python -m pip install -c constraints.txt -e '.[train,dev]'
+	@touch $@
