@@ -1,0 +1,76 @@
+"""A backbone's network with a classifier of the wanted size, and the parts of it that training needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from edgexfer.train.backbones import Backbone
+
+
+def build_network(backbone: Backbone, classes: int) -> nn.Module:
+    """Returns the backbone's network with random weights and `classes` outputs.
+
+    Its input is normalised float32 [N, 3, H, W], its output logits float32 [N, classes].
+    """
+    if backbone.library == "timm":
+        return timm.create_model(backbone.architecture.partition(".")[0], pretrained=False, num_classes=classes)
+    network = torchvision.models.get_model(backbone.architecture, weights=None)
+    name, head = head_of(network)
+    network.get_submodule(name.rpartition(".")[0])  # the parent must exist: torchvision nests its classifiers
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Linear(head.in_features, classes))
+    return network
+
+
+def head_of(network: nn.Module) -> tuple[str, nn.Linear]:
+    """Returns name and module of the classifier: the network's last linear layer."""
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+@contextmanager
+def captured_features(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what enters the classifier, float32 [N, features] a batch, while the block runs."""
+    seen: list[Tensor] = []
+    _, head = head_of(network)
+    hook = head.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def depth_groups(network: nn.Module, groups: int = 8) -> list[list[nn.Parameter]]:
+    """Splits the parameters by depth, earliest first; the classifier is a group of its own, the last.
+
+    Convolutions are numbered in the order of their definition and cut into `groups - 1` runs of equal length;
+    every other parameter goes with the convolution before it.
+    """
+    head_name, _ = head_of(network)
+    convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    result: list[list[nn.Parameter]] = [[] for _ in range(groups)]
+    seen = 0
+    for name, parameter in network.named_parameters():
+        owner = name.rpartition(".")[0]
+        if owner == head_name:
+            result[-1].append(parameter)
+            continue
+        if owner in convolutions:
+            seen = convolutions.index(owner)
+        result[seen * (groups - 1) // len(convolutions)].append(parameter)
+    return result
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Returns the number of trainable values."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def channels_last(batch: Tensor) -> Tensor:
+    """Returns the [N, C, H, W] batch in the memory layout that convolutions run fastest in."""
+    return batch.contiguous(memory_format=torch.channels_last)

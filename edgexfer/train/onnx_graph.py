@@ -1,0 +1,175 @@
+"""Edits of an ONNX graph that every dialect shares: constants folded, identities dropped, paddings static.
+
+A `Graph` holds the nodes and the constants of a model while it is rewritten; `to_model` writes them back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+
+
+@dataclass
+class Graph:
+    """An ONNX graph under edit.
+
+    Attributes:
+        nodes: in topological order.
+        constants: initializers by name.
+        model: the model it was read from; inputs, outputs and opset are taken from there.
+    """
+
+    nodes: list[NodeProto]
+    constants: dict[str, NDArray[np.generic]]
+    model: ModelProto
+    _fresh: Counter[str] = field(default_factory=Counter)
+
+    def producer(self, name: str) -> NodeProto | None:
+        """Returns the node that computes `name`, None for inputs and constants."""
+        return next((node for node in self.nodes if name in node.output), None)
+
+    def consumers(self, name: str) -> list[NodeProto]:
+        """Returns the nodes that read `name`."""
+        return [node for node in self.nodes if name in node.input]
+
+    def constant(self, stem: str, value: NDArray[np.generic]) -> str:
+        """Adds a constant under a fresh name made from `stem` and returns that name."""
+        name = self.fresh(stem)
+        self.constants[name] = value
+        return name
+
+    def fresh(self, stem: str) -> str:
+        """Returns a name that nothing in the graph has yet."""
+        while True:
+            self._fresh[stem] += 1
+            name = f"{stem}_{self._fresh[stem]}"
+            if name not in self.constants and self.producer(name) is None:
+                return name
+
+    def replace_input(self, old: str, new: str) -> None:
+        """Lets every node, and the graph's outputs, read `new` where they read `old`."""
+        for node in self.nodes:
+            for position, name in enumerate(node.input):
+                if name == old:
+                    node.input[position] = new
+
+    def insert_before(self, anchor: NodeProto, *nodes: NodeProto) -> None:
+        """Inserts `nodes` in front of `anchor`."""
+        position = next(i for i, node in enumerate(self.nodes) if node is anchor)
+        self.nodes[position:position] = nodes
+
+    def insert_after(self, anchor: NodeProto, *nodes: NodeProto) -> None:
+        """Inserts `nodes` behind `anchor`."""
+        position = next(i for i, node in enumerate(self.nodes) if node is anchor)
+        self.nodes[position + 1 : position + 1] = nodes
+
+    def remove(self, node: NodeProto) -> None:
+        """Takes `node` out; its consumers are left as they are."""
+        self.nodes = [other for other in self.nodes if other is not node]
+
+
+def read_graph(model: ModelProto) -> Graph:
+    """Reads a model's main graph; `Constant` nodes become constants."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        else:
+            nodes.append(node)
+    return Graph(nodes, constants, model)
+
+
+def to_model(graph: Graph, *, name: str, producer: str) -> ModelProto:
+    """Returns a checked model with the graph's nodes and those constants that are still read."""
+    drop_dead_nodes(graph)
+    read = {name for node in graph.nodes for name in node.input}
+    initializers = [numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in graph.constants.items() if k in read]
+    source = graph.model
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, name, list(source.graph.input), list(source.graph.output), initializers),
+        opset_imports=list(source.opset_import),
+        ir_version=min(source.ir_version, 9),
+        producer_name=producer,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def drop_dead_nodes(graph: Graph) -> None:
+    """Removes nodes whose outputs nobody reads."""
+    outputs = {value.name for value in graph.model.graph.output}
+    while True:
+        read = outputs | {name for node in graph.nodes for name in node.input}
+        alive = [node for node in graph.nodes if any(name in read for name in node.output)]
+        if len(alive) == len(graph.nodes):
+            return
+        graph.nodes = alive
+
+
+def simplify(graph: Graph) -> None:
+    """Folds constants, drops identities, merges zero paddings into convolutions, makes lone scales scalars."""
+    _fold_constants(graph)
+    _drop_identities(graph)
+    _merge_paddings(graph)
+    _make_lone_scales_scalars(graph)
+    drop_dead_nodes(graph)
+
+
+def _fold_constants(graph: Graph) -> None:
+    opset = graph.model.opset_import
+    for node in list(graph.nodes):
+        if node.op_type in QUANTIZERS or not all(name == "" or name in graph.constants for name in node.input):
+            continue
+        inputs = {name: graph.constants[name] for name in node.input if name}
+        values = ReferenceEvaluator(_model_of(node, inputs, list(opset))).run(None, inputs)
+        graph.constants.update(zip(node.output, values, strict=True))
+        graph.remove(node)
+
+
+def _model_of(node: NodeProto, inputs: dict[str, NDArray[np.generic]], opset: list[onnx.OperatorSetIdProto]) -> ModelProto:
+    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+    return helper.make_model(helper.make_graph([node], "one", infos, outputs), opset_imports=opset)
+
+
+def _drop_identities(graph: Graph) -> None:
+    for node in [n for n in graph.nodes if n.op_type in ("Identity", "Dropout")]:
+        graph.replace_input(node.output[0], node.input[0])
+        graph.remove(node)
+
+
+def _merge_paddings(graph: Graph) -> None:
+    for pad in [n for n in graph.nodes if n.op_type == "Pad"]:
+        convolutions = graph.consumers(pad.output[0])
+        pads = graph.constants.get(pad.input[1])
+        value = graph.constants.get(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else np.zeros(())
+        mergeable = pads is not None and value is not None and not value.any() and not pads[[0, 1, 4, 5]].any()
+        if not mergeable or not all(n.op_type == "Conv" for n in convolutions):
+            continue
+        for conv in convolutions:
+            own = next((a for a in conv.attribute if a.name == "pads"), None)
+            total = [int(p) for p in pads[[2, 3, 6, 7]]]
+            if own is not None:
+                total = [a + b for a, b in zip(total, own.ints, strict=True)]
+                conv.attribute.remove(own)
+            conv.attribute.append(helper.make_attribute("pads", total))
+            conv.input[0] = pad.input[0]
+        graph.remove(pad)
+
+
+def _make_lone_scales_scalars(graph: Graph) -> None:
+    # A one-element vector means "per channel" to the engines; QLinearAdd and TensorRT then refuse it.
+    for node in [n for n in graph.nodes if n.op_type in QUANTIZERS]:
+        for position in (1, 2):
+            value = graph.constants[node.input[position]]
+            if value.shape == (1,):
+                graph.constants[node.input[position]] = value.reshape(())
