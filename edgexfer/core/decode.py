@@ -83,6 +83,19 @@ def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.
         raise ImageError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Returns (width, height) of an image file as it stands upright, from its header alone.
+
+    Args:
+        data: bytes that `decode` has accepted.
+    """
+    image = _open(io.BytesIO(data), data[:16])
+    if image is None:
+        raise ImageError(f"the image of {len(data)} bytes is not an image of a known format", _HINT)
+    width, height = image.size
+    return (width, height) if _orientation(image) < 5 else (height, width)
+
+
 def rgb_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     """Brings an array of pixels to contiguous uint8 [H, W, 3]; returns `array` itself where it is that.
 
@@ -207,6 +220,8 @@ def _eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    # Pillow words these for people; the other exceptions that a decoder trips over say nothing ("KeyError: 123").
+    worded = isinstance(error, (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError))
+    reason = " ".join(str(error).split()) if worded else ""
     word = "truncated" if "truncated" in reason.lower() or isinstance(error, EOFError) else "damaged"
-    return ImageError(f"{name} is {word}: {reason}", _HINT)
+    return ImageError(f"{name} is {word}: {reason or 'its content makes no sense'}", _HINT)
