@@ -1,0 +1,148 @@
+"""DATA: what the user gives as images, read into samples with classes and, where given, splits.
+
+DATA is a folder of class folders, a folder with train/, val/, test/ above them (edgexfer/core/image_folder.py), or
+a CSV (edgexfer/core/image_list.py). Classes are in the order of plain string comparison. No image is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgexfer.core.errors import DataError
+from edgexfer.core.image_folder import read_image_folder
+from edgexfer.core.image_list import read_image_list
+from edgexfer.core.sample import SPLITS, Rejected, Sample, refuse_lookalikes
+
+__all__ = ["SPLITS", "Dataset", "Rejected", "Sample", "check_trainable", "read_dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images by class; at least one, and at least one class.
+
+    Attributes:
+        root: the folder that paths in reports and in `split.csv` are relative to.
+        samples: sorted by path.
+        labels: every class that occurs, sorted as plain strings ("10" stands before "9", "Z" before "a").
+        strays: files that lie among the images and are none.
+    """
+
+    root: Path
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...]
+    strays: tuple[Rejected, ...] = ()
+
+    def name_of(self, path: Path) -> str:
+        """Returns `path` relative to the root with forward slashes, as reports and `split.csv` have it."""
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:  # a CSV may list files elsewhere
+            return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns the splits that the user has made, in the order train, val, test; empty where there are none."""
+        return tuple(split for split in SPLITS if any(sample.split == split for sample in self.samples))
+
+
+def read_dataset(data: str | Path) -> Dataset:
+    """Reads DATA without opening an image. What training needs on top is asked by `check_trainable`.
+
+    Args:
+        data: a folder or a `.csv` file.
+
+    Raises:
+        DataError: missing, no images, an empty class folder, names that collide, or a CSV that is not right.
+    """
+    path = Path(data)
+    if not path.exists():
+        raise DataError(f"{path} does not exist", "DATA is a folder of class folders, or a CSV with path,label")
+    strays: list[Rejected] = []
+    if path.is_dir():
+        root = path
+        samples, strays = read_image_folder(path)
+    elif path.suffix.lower() == ".csv":
+        root = path.parent
+        samples = read_image_list(path)
+    else:
+        packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+        hint = "unpack it and give the folder" if packed else "give the folder that holds the class folders"
+        raise DataError(f"{path} is a file, expected a folder or a .csv", hint)
+    if not samples:
+        raise DataError(f"{path} lists no images", "add a line per image: path,label")
+    labels = tuple(sorted({sample.label for sample in samples}))
+    refuse_lookalikes(labels)
+    return Dataset(root, tuple(sorted(samples, key=lambda sample: sample.path)), labels, tuple(strays))
+
+
+def with_validation(dataset: Dataset, validation: Dataset) -> Dataset:
+    """Joins two data sets: all of `dataset` becomes the split train, all of `validation` the split val.
+
+    Raises:
+        DataError: one of them is divided already.
+    """
+    for part in (dataset, validation):
+        if part.splits():
+            raise DataError(
+                f"{part.root} is divided into {', '.join(part.splits())} already",
+                "leave --val away, or give a folder of class folders as DATA and another one as --val",
+            )
+    root = Path(os.path.commonpath([dataset.root.absolute(), validation.root.absolute()]))
+    train = [Sample(sample.path.absolute(), sample.label, "train") for sample in dataset.samples]
+    val = [Sample(sample.path.absolute(), sample.label, "val") for sample in validation.samples]
+    samples = tuple(sorted((*train, *val), key=lambda sample: sample.path))
+    labels = tuple(sorted({*dataset.labels, *validation.labels}))
+    refuse_lookalikes(labels)
+    strays = [
+        Rejected(Path(os.path.relpath((part.root / stray.path).absolute(), root)).as_posix(), stray.reason)
+        for part in (dataset, validation)
+        for stray in part.strays
+    ]
+    return Dataset(root, samples, labels, tuple(strays))
+
+
+def check_trainable(dataset: Dataset, *, what: str = "images") -> None:
+    """Checks what training needs: two classes, two images in each, and every class in every split.
+
+    Args:
+        dataset: as read, or what is left of it.
+        what: how the images are called in the error, such as "usable images".
+
+    Raises:
+        DataError: naming the class, and what to do.
+    """
+    if len(dataset.labels) < 2:
+        only = dataset.labels[0]
+        inner = dataset.root / only
+        wrapped = inner.is_dir() and any(path.is_dir() for path in inner.iterdir())
+        raise DataError(
+            f"{dataset.root} has only one class, '{only}', expected 2 or more",
+            f"where the classes lie in {inner}, give that folder" if wrapped else "add images of something else",
+        )
+    count = Counter((sample.label, sample.split) for sample in dataset.samples)
+    splits = dataset.splits()
+    if not splits:
+        for label in dataset.labels:
+            if count[label, None] < 2:
+                raise DataError(
+                    f"class '{label}' has too few {what}: {count[label, None]}, expected 2 or more",
+                    "add images of it, or remove the class",
+                )
+        return
+    if sum(count[label, None] for label in dataset.labels):
+        raise DataError(f"{dataset.root} has images without a split beside others with one", "give every image a split")
+    if "train" not in splits or splits == ("train",):
+        raise DataError(
+            f"{dataset.root} has only the split {' and '.join(splits)}, expected train and one of val and test or both",
+            f"give {dataset.root / splits[0]} and edgexfer divides its images",
+        )
+    for split in splits:
+        for label in dataset.labels:
+            least = 2 if split == "train" and "val" not in splits else 1
+            if count[label, split] < least:
+                raise DataError(
+                    f"class '{label}' has too few {what} in {split}: {count[label, split]}, expected {least} or more",
+                    f"add images of it to {split}, or remove the class from every split",
+                )

@@ -1,0 +1,49 @@
+"""The same work on many items, in threads: for work that waits for files or for Pillow, which free the interpreter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+
+
+def in_threads(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Calls `work` on every item and returns the results in the order of the items.
+
+    The first exception, Ctrl-C included, cancels what has not begun and is raised.
+
+    Args:
+        work: called in several threads at once.
+        items: what it is called on.
+        workers: threads, 1 or more; one for each CPU of this process by default.
+        progress: called with (done, all) in the caller's thread, after each item.
+    """
+    results: list[Result] = []
+    with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="edgexfer") as pool:
+        try:
+            for result in pool.map(work, items):
+                results.append(result)
+                if progress is not None:
+                    progress(len(results), len(items))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return results
+
+
+def cpu_count() -> int:
+    """Returns how many CPUs this process may use, 1 or more."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
