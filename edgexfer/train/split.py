@@ -1,0 +1,189 @@
+"""Which image trains, validates and tests: decided once, from content and seed, and written to `split.csv`.
+
+`split.csv` is UTF-8 with one header line, `path,label,split,sha256`, sorted by path: the path relative to the
+data set's root with forward slashes; the split train, val or test; the SHA-256 of the file's bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from edgexfer.core.errors import ArtifactError, DataError, SettingsError
+from edgexfer.core.files import sha256_of_bytes, write_file
+from edgexfer.core.intake import Usable
+from edgexfer.core.sample import SPLITS
+
+FRACTIONS = (0.70, 0.15, 0.15)
+_COLUMNS = ["path", "label", "split", "sha256"]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """One line of `split.csv`: `path` and `sha256` are those of an image, `split` is where it goes."""
+
+    path: str
+    label: str
+    split: str
+    sha256: str
+
+
+def make_split(
+    samples: Sequence[Usable], *, seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS
+) -> tuple[SplitRow, ...]:
+    """Divides images into train, val and test, class by class.
+
+    The order in which images are drawn hangs on seed and content alone: neither the file system nor a
+    renamed file changes it. Copies (same SHA-256) stay together. Every class has an image or more in
+    train and in val, and from three different images on also in test. What the user has divided is
+    kept; where only val is missing, it is drawn from train.
+
+    Args:
+        samples: the usable images of an Intake, in any order.
+        seed: of the draw.
+        fractions: of train, val and test; they sum to 1, and that of test may be 0.
+
+    Returns:
+        A row for each image, sorted by path.
+
+    Raises:
+        DataError: splits given for some images only or without train, an image in two of them, or a
+            class without two images that differ.
+        SettingsError: fractions that do not fit.
+    """
+    _check_fractions(fractions)
+    given = {item.sample.split for item in samples}
+    if None in given and len(given) > 1:
+        raise DataError("some images have a split and some have none", "give every image a split, or none")
+    assigned = {item.name: item.sample.split for item in samples if item.sample.split is not None}
+    if given == {None}:
+        assigned = _draw(samples, seed, fractions)
+    elif given == {"train", "test"}:
+        train = [item for item in samples if item.sample.split == "train"]
+        assigned |= _draw(train, seed, (1 - fractions[1], fractions[1], 0.0))
+    elif not {"train", "val"} <= given:
+        raise DataError(
+            f"images are given for {' and '.join(sorted(map(str, given))) or 'nothing'}, expected train and val",
+            "give images to train on and images to validate with",
+        )
+    rows = (SplitRow(item.name, item.sample.label, assigned[item.name], item.sha256) for item in samples)
+    result = tuple(sorted(rows, key=lambda row: row.path))
+    _check_disjoint(result)
+    return result
+
+
+def write_split(path: Path, rows: Iterable[SplitRow]) -> None:
+    """Writes `split.csv`.
+
+    Raises:
+        EdgexferError: `path` cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(astuple(row) for row in sorted(rows, key=lambda row: row.path))
+    # A file name on Linux is bytes; those that are not UTF-8 go through unchanged.
+    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_split(path: Path) -> tuple[SplitRow, ...]:
+    """Reads what `write_split` wrote.
+
+    Raises:
+        ArtifactError: missing, or not such a file.
+    """
+    hint = "make the artifact again"
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}", hint) from error
+    except csv.Error as error:
+        raise ArtifactError(f"{path} is not valid CSV: {error}", hint) from error
+    if not lines or lines[0] != _COLUMNS:
+        raise ArtifactError(f"{path} does not begin with {','.join(_COLUMNS)}", hint)
+    for number, cells in enumerate(lines[1:], start=1):
+        if len(cells) != len(_COLUMNS) or cells[2] not in SPLITS or len(cells[3]) != 64:
+            raise ArtifactError(f"{path} is damaged: row {number} is {cells}", hint)
+    return tuple(SplitRow(*cells) for cells in lines[1:])
+
+
+def dataset_digest(rows: Iterable[SplitRow]) -> str:
+    """Returns the SHA-256 that names content, class and split of all images, whatever their paths.
+
+    It is that of a JSON list of [sha256, label, split], sorted, UTF-8, without spaces.
+    """
+    content = sorted([row.sha256, row.label, row.split] for row in rows)
+    return sha256_of_bytes(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _draw(samples: Sequence[Usable], seed: int, fractions: tuple[float, float, float]) -> dict[str, str]:
+    by_class: dict[str, dict[str, list[str]]] = {}
+    for item in samples:
+        by_class.setdefault(item.sample.label, {}).setdefault(item.sha256, []).append(item.name)
+    assigned: dict[str, str] = {}
+    for label, copies in by_class.items():
+        if len(copies) < 2:
+            raise DataError(
+                f"class '{label}' has no two images that differ, expected 2 or more", "add images of it, or remove it"
+            )
+        digests = sorted(copies, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
+        parts = _divide([len(copies[digest]) for digest in digests], fractions)
+        for digest, split in zip(digests, parts, strict=True):
+            assigned |= dict.fromkeys(copies[digest], split)
+    return assigned
+
+
+def _divide(sizes: Sequence[int], fractions: tuple[float, float, float]) -> list[str]:
+    """Gives each group of copies a split.
+
+    Args:
+        sizes: images in each group, two groups or more, in the order of the draw.
+        fractions: of train, val and test.
+
+    Returns:
+        A split for each group, in the same order.
+    """
+    parts = ["train"] * len(sizes)
+    total = sum(sizes)
+    wanted = ["val"] if fractions[2] == 0 or len(sizes) < 3 else ["val", "test"]
+    free = list(range(len(sizes)))
+    for place, split in enumerate(wanted):
+        quota = max(1, math.floor(fractions[SPLITS.index(split)] * total + 0.5))
+        keep = len(wanted) - place  # one group for train and one for each split still to come
+        chosen: list[int] = []
+        for group in free:
+            if sizes[group] <= quota and len(free) - len(chosen) > keep:
+                chosen.append(group)
+                quota -= sizes[group]
+        if not chosen:  # every group is larger than the share: the smallest does least harm
+            chosen.append(min(free, key=lambda group: sizes[group]))
+        for group in chosen:
+            parts[group] = split
+        free = [group for group in free if group not in set(chosen)]
+    return parts
+
+
+def _check_fractions(fractions: tuple[float, float, float]) -> None:
+    train, val, test = fractions
+    if not (train > 0 and val > 0 and test >= 0 and math.isclose(sum(fractions), 1.0, abs_tol=1e-6)):
+        raise SettingsError(
+            f"fractions of train, val and test are {fractions}", "they sum to 1, and only that of test may be 0"
+        )
+
+
+def _check_disjoint(rows: Iterable[SplitRow]) -> None:
+    seen: dict[str, SplitRow] = {}
+    for row in rows:
+        other = seen.setdefault(row.sha256, row)
+        if other.split != row.split:
+            raise DataError(
+                f"{other.path} ({other.split}) and {row.path} ({row.split}) have the same content",
+                "remove one of them",
+            )
