@@ -40,7 +40,7 @@ def make_bundle(
 ) -> Path:
     """Writes a bundle to `folder` (created) and returns it; skips the test where onnx is not installed."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL).write_bytes(hue_model(len(labels)))
+    (folder / MODEL).write_bytes(hue_model(len(labels), size))
     pixels = np.random.default_rng(seed).integers(0, 256, (REFERENCES, size, size, 3), dtype=np.uint8)
     np.savez(folder / REFERENCE, pixels=pixels, probabilities=hue_probabilities(pixels, len(labels)))
     (folder / SPLIT).write_text("path,label,split,sha256\n", encoding="utf-8")
@@ -74,8 +74,8 @@ def hue_probabilities(pixels: NDArray[np.uint8], classes: int) -> NDArray[np.flo
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def hue_model(classes: int) -> bytes:
-    """Makes the ONNX file: Cast, Mul, ReduceMean, Gemm, Softmax; any batch, height and width."""
+def hue_model(classes: int, size: int) -> bytes:
+    """Makes the ONNX file: Cast, Mul, ReduceMean, Gemm, Softmax; uint8 [N, size, size, 3] pixels in."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed (pip install 'edgexfer[train]')")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -89,7 +89,7 @@ def hue_model(classes: int) -> bytes:
     graph = helper.make_graph(
         nodes,
         "hue",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", "H", "W", 3])],
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", size, size, 3])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])],
         [
             numpy_helper.from_array(np.float32(1 / 255), "scale"),

@@ -220,8 +220,9 @@ def _eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
-    # Pillow words these for people; the other exceptions that a decoder trips over say nothing ("KeyError: 123").
-    worded = isinstance(error, (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError))
-    reason = " ".join(str(error).split()) if worded else ""
-    word = "truncated" if "truncated" in reason.lower() or isinstance(error, EOFError) else "damaged"
+    # Pillow hands a decoder's stumbles ("KeyError: 123") on as SyntaxError; only what it words itself is for people.
+    cause = error.__cause__ if isinstance(error, SyntaxError) and error.__cause__ else error
+    worded = isinstance(cause, (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError))
+    reason = " ".join(str(cause).split()) if worded else ""
+    word = "truncated" if "truncated" in reason.lower() or isinstance(cause, EOFError) else "damaged"
     return ImageError(f"{name} is {word}: {reason or 'its content makes no sense'}", _HINT)
