@@ -3,7 +3,7 @@
     DATA/<class>/**/<image>                       undivided
     DATA/{train,val,test}/<class>/**/<image>      divided by the user
 
-Symbolic links are followed; below one class folder each real folder is entered once, so that a loop of links ends.
+Symbolic links are followed, but never to a folder above or to one that was entered before: a loop of links ends.
 """
 
 from __future__ import annotations
@@ -95,14 +95,13 @@ def _read_classes(root: Path, folders: list[Path], split: str | None, rejected: 
 
 def _files_below(folder: Path) -> list[Path]:
     files: list[Path] = []
-    entered = set()
+    entered = {_identity(above) for above in folder.resolve().parents}
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        status = current.stat()
-        if (status.st_dev, status.st_ino) in entered:
+        if _identity(current) in entered:
             continue
-        entered.add((status.st_dev, status.st_ino))
+        entered.add(_identity(current))
         inner, here = _children(current)
         files += here
         waiting += reversed(inner)
@@ -121,6 +120,11 @@ def _children(folder: Path) -> tuple[list[Path], list[Path]]:
     except OSError as error:
         raise DataError(f"cannot read folder {folder}: {error.strerror}", "make it readable") from error
     return sorted(folders), sorted(files)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _outside(root: Path, path: Path) -> Rejected:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from PIL import Image
@@ -102,8 +103,8 @@ class Intake:
             "root": str(self.dataset.root),
             "images": len(self.samples),
             "classes": self.counts(),
-            "widths": sorted(item.width for item in self.samples),
-            "heights": sorted(item.height for item in self.samples),
+            "width": _spread([item.width for item in self.samples]),
+            "height": _spread([item.height for item in self.samples]),
             "rejected": [{"path": item.path, "reason": item.reason} for item in self.rejected],
             "duplicates": [[item.name for item in group] for group in self.duplicates],
             "conflicts": [{item.name: item.sample.label for item in group} for group in self.conflicts],
@@ -215,6 +216,10 @@ def _rank(split: str | None) -> int:
 def _without(usable: Sequence[Usable], rejected: list[Rejected], reasons: dict[int, str]) -> list[Usable]:
     rejected += [Rejected(item.name, reasons[item.index]) for item in usable if item.index in reasons]
     return [item for item in usable if item.index not in reasons]
+
+
+def _spread(values: Sequence[int]) -> dict[str, float] | None:
+    return {"min": min(values), "median": median(values), "max": max(values)} if values else None
 
 
 def _files(count: int) -> str:

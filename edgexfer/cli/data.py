@@ -1,0 +1,103 @@
+"""`edgexfer data`: looks at images before anything is made from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgexfer.core.dataset import Dataset
+    from edgexfer.core.intake import Intake, Usable
+
+app = typer.Typer(name="data", help="Look at images before anything is made from them.", no_args_is_help=True)
+_LISTED = 20
+
+
+@app.callback()
+def data() -> None:
+    """Look at images before anything is made from them."""
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of class folders, or a CSV.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Accept no file that cannot be used.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the record there.")] = None,
+) -> None:
+    """Read and decode every image of DATA, and say what training would work with and what it would leave out."""
+    from edgexfer.core.dataset import read_dataset
+    from edgexfer.core.files import write_file
+
+    intake = _inspect(read_dataset(data))
+    _show(intake)
+    if json_file is not None:
+        write_file(json_file, json.dumps(intake.to_json(), indent=2) + "\n")
+    intake.require_clean(strict)
+    left_out = f", {len(intake.rejected)} left out" if intake.rejected else ""
+    Console(highlight=False).print(
+        f"usable: {len(intake.samples)} images in {len(intake.dataset.labels)} classes{left_out}"
+    )
+
+
+def _inspect(dataset: Dataset) -> Intake:
+    from edgexfer.core.intake import inspect
+
+    # The bar goes to stderr and only to a terminal, so that the report can be piped.
+    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
+        task = bar.add_task("reading images", total=len(dataset.samples))
+        return inspect(dataset, progress=lambda done, _all: bar.update(task, completed=done))
+
+
+def _show(intake: Intake) -> None:
+    console = Console(highlight=False)
+    console.print(f"usable images in {escape(_printable(str(intake.dataset.root)))}", soft_wrap=True)
+    console.print(_classes(intake))
+    record = intake.to_json()
+    for side in ("width", "height"):
+        if record[side] is not None:
+            console.print(f"{side}: {{min}} to {{max}} pixels, median {{median:g}}".format(**record[side]))
+    _list(console, "left out", [f"{item.path} {item.reason}" for item in intake.rejected])
+    _list(console, "conflicts (same content, different classes)", [_group(group) for group in intake.conflicts])
+    _list(console, "copies (same content; they stay in one split)", [_group(group) for group in intake.duplicates])
+
+
+def _classes(intake: Intake) -> Table:
+    counts = intake.counts()
+    columns = intake.dataset.splits() or ("all",)
+    table = Table()
+    table.add_column("class")
+    for column in columns:
+        table.add_column("images" if column == "all" else column, justify="right")
+    for label, row in counts.items():
+        table.add_row(escape(label), *(str(row[column]) for column in columns))
+    table.add_section()
+    table.add_row("all", *(str(sum(row[column] for row in counts.values())) for column in columns))
+    return table
+
+
+def _list(console: Console, title: str, lines: Sequence[str]) -> None:
+    if not lines:
+        return
+    console.print(f"\n{title}: {len(lines)}")
+    for line in lines[:_LISTED]:
+        console.print(f"  {escape(_printable(line))}", soft_wrap=True)
+    if len(lines) > _LISTED:
+        console.print(f"  and {len(lines) - _LISTED} more; --json FILE lists all")
+
+
+def _group(group: Sequence[Usable]) -> str:
+    labels = {item.sample.label for item in group}
+    return " = ".join(f"{item.name} ({item.sample.label})" if len(labels) > 1 else item.name for item in group)
+
+
+def _printable(text: str) -> str:
+    # A file name may hold bytes that are not UTF-8, or a line break: it is shown as its escape.
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
