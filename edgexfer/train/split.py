@@ -84,12 +84,10 @@ def write_split(path: Path, rows: Iterable[SplitRow]) -> None:
     Raises:
         EdgexferError: `path` cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(astuple(row) for row in sorted(rows, key=lambda row: row.path))
+    lines = [_COLUMNS, *(astuple(row) for row in sorted(rows, key=lambda row: row.path))]
+    text = "".join(",".join(map(_cell, line)) + "\n" for line in lines)
     # A file name on Linux is bytes; those that are not UTF-8 go through unchanged.
-    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    write_file(path, text.encode("utf-8", "surrogateescape"))
 
 
 def read_split(path: Path) -> tuple[SplitRow, ...]:
@@ -121,6 +119,11 @@ def dataset_digest(rows: Iterable[SplitRow]) -> str:
     """
     content = sorted([row.sha256, row.label, row.split] for row in rows)
     return sha256_of_bytes(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _cell(text: str) -> str:
+    # csv.writer leaves a lone carriage return unquoted where lines end in a line feed, and then cannot read it.
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
 
 
 def _draw(samples: Sequence[Usable], seed: int, fractions: tuple[float, float, float]) -> dict[str, str]:
