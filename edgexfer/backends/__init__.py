@@ -11,8 +11,6 @@ A backend is a module `edgexfer/backends/<name>.py`, or an entry point of the gr
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from importlib.metadata import entry_points
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +58,8 @@ def find_backend(name: str) -> Backend:
     """
     if name in BUILT_IN:
         return importlib.import_module(f"edgexfer.backends.{name}")
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and rarely needed
+
     outside = {point.name: point for point in entry_points(group="edgexfer.backends")}
     if name in outside:
         backend: Backend = outside[name].load()

@@ -8,7 +8,6 @@ with load("signs.edgx") as classifier:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +51,7 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
     except BaseException:
         session.close()
         raise
-    return Classifier(opened, session)
+    return Classifier(opened, session, backend or opened.target.backend)
 
 
 class Classifier:
@@ -62,10 +61,12 @@ class Classifier:
         bundle: what is open.
         labels: class names in the order of the probabilities.
         preprocess: how an image becomes the network's pixels.
+        backend: name of the backend that runs it.
     """
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
+    def __init__(self, bundle: Bundle, session: Session, backend: str) -> None:
         self.bundle = bundle
+        self.backend = backend
         self.labels = bundle.labels
         self.preprocess: Preprocess = bundle.preprocess
         self._session = session
@@ -109,6 +110,8 @@ class Classifier:
             ImageError: a frame cannot be decoded.
             BackendError: the engine failed, or this classifier is closed.
         """
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of no use to who does not stream
+
         source = iter(frames)
 
         def fetch() -> NDArray[np.uint8] | None:

@@ -262,3 +262,13 @@ def test_fake_takes_the_time_it_is_told(tmp_path: Path) -> None:
         started = time.perf_counter_ns()
         session.run(np.zeros((images, 8, 8, 3), np.uint8))
         assert (time.perf_counter_ns() - started) / 1e6 >= at_least_ms
+
+
+def test_backend_from_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    points = [EntryPoint("outside", "edgexfer.backends.fake", "edgexfer.backends")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: [p for p in points if p.group == group])
+    assert find_backend("outside") is find_backend("fake")
+    with pytest.raises(SettingsError, match="did you mean 'outside'"):
+        find_backend("outsid")
