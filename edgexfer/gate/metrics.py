@@ -1,0 +1,72 @@
+"""Accuracy in numbers: arrays of classes and scores in, figures out. Pure numpy; nothing is read or kept here.
+
+Everywhere `truth` and `predicted` are int [N], class ids from 0 to classes - 1, and N may be 0 (figures are then nan).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+ECE_BINS = 15
+
+
+def top1(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Returns the fraction of images whose most probable class is the right one, 0 to 1."""
+    return float((truth == predicted).mean()) if len(truth) else float("nan")
+
+
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Returns int64 [classes, classes]: row = the true class, column = the predicted one."""
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def recall(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns float64 [classes]: the fraction of each class's images that was found; nan where it has no image."""
+    return _ratio(np.diag(matrix), matrix.sum(axis=1))
+
+
+def precision(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns float64 [classes]: the fraction of each class's predictions that is right; nan where it has none."""
+    return _ratio(np.diag(matrix), matrix.sum(axis=0))
+
+
+def f1(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns float64 [classes]: harmonic mean of recall and precision; nan where a class never occurs."""
+    return _ratio(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+
+
+def macro_f1(matrix: NDArray[np.int64]) -> float:
+    """Returns the mean of F1 over the classes, each counting the same, 0 to 1.
+
+    A class that has no image and was never predicted is left out of the mean; one that was predicted
+    without having an image counts as 0. scikit-learn and torchmetrics have the same rule.
+    """
+    scores = f1(matrix)
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def expected_calibration_error(scores: NDArray[np.float64], right: NDArray[np.bool_], bins: int = ECE_BINS) -> float:
+    """Returns how far the scores lie from the accuracy that they promise, 0 (honest) to 1.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017: images are sorted into `bins` of equal
+    width by their score; the error is the mean of |accuracy - mean score| over the bins, weighted by images.
+
+    Args:
+        scores: float [N], probability of the predicted class, 0 to 1.
+        right: bool [N], whether that class is the true one.
+        bins: how many; bin i holds scores in (i / bins, (i + 1) / bins], and the first one 0 as well.
+    """
+    if not len(scores):
+        return float("nan")
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, scores, side="left") - 1, 0, bins - 1)
+    # Sum of (right - score) in a bin is the bin's images times its gap.
+    gaps = np.bincount(place, weights=right.astype(np.float64) - scores, minlength=bins)
+    return float(np.abs(gaps).sum() / len(scores))
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratio

@@ -1,0 +1,78 @@
+"""What every measurement says of itself: its subject, and its form as JSON.
+
+    {"kind": "evaluation" | "latency", "format_version": 1, "summary": {...}, ...the measurement's own keys}
+
+Nothing is averaged away: figures are computed from the raw values on demand. `summary` holds them for people and
+for other programs; it is never read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from edgexfer.backends import find_backend
+from edgexfer.runtime.classifier import Classifier
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was measured, and with what.
+
+    Attributes:
+        bundle: the bundle's name.
+        digest: SHA-256 that names the bundle.
+        precision: what its network computes in.
+        target: name of the device profile that it was made for.
+        backend: name of the backend that ran it.
+        engine: name and version of the inference engine.
+        simulated: True where the target names another backend than the one that ran.
+    """
+
+    bundle: str
+    digest: str
+    precision: str
+    target: str
+    backend: str
+    engine: str
+    simulated: bool
+
+
+def subject_of(classifier: Classifier) -> Subject:
+    """Returns what is measured where `classifier` is."""
+    bundle, backend = classifier.bundle, classifier.backend
+    return Subject(
+        str(bundle.manifest.get("name", bundle.folder.name)),
+        bundle.digest,
+        bundle.precision,
+        bundle.target.name,
+        backend,
+        find_backend(backend).engine_version(),
+        simulated=backend != bundle.target.backend,
+    )
+
+
+def to_record(kind: str, measurement: Any, summary: dict[str, Any]) -> dict[str, Any]:
+    """Makes the JSON record of a measurement.
+
+    Args:
+        kind: "evaluation" or "latency".
+        measurement: the frozen dataclass.
+        summary: its figures; one that does not exist (nan) becomes null.
+    """
+    content = dataclasses.asdict(measurement)
+    record: dict[str, Any] = _plain({"kind": kind, "format_version": FORMAT_VERSION, "summary": summary, **content})
+    return record
+
+
+def _plain(value: Any) -> Any:
+    # JSON has no nan: a figure that does not exist is null. Tuples become lists, as they come back from a file.
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,156 @@
+"""Timing: the clockwork that `bench` and `compare` share. One image at a time, as a device does it.
+
+Timed are decode (bytes of a file to RGB), resize (to the network's pixels), inference (pixels to probabilities)
+and total (all three, as `classifier(image)` does them).
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from edgexfer.core.bundle import REFERENCE, Bundle
+from edgexfer.core.errors import DataError, ImageError, SettingsError
+from edgexfer.core.preprocess import decode, resize_image
+from edgexfer.core.sample import is_ignored_name, is_image_name
+from edgexfer.gate.host import throttled_between
+from edgexfer.gate.latency import STEPS
+from edgexfer.runtime.classifier import Classifier
+
+CAMERA = (640, 480)  # width, height of the JPEGs that stand for a camera's, in pixels
+MAX_IMAGES = 64
+_WARMUP_WINDOW = 10
+_WARMUP_SECONDS = 3.0
+_STEADY = 0.05
+_BUSY = 0.5  # a load average above this share of the CPUs disturbs
+
+Samples = dict[str, list[int]]
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises SettingsError where `seconds` is not a number more than 0 and at most an hour."""
+    if not 0 < seconds <= 3600:
+        raise SettingsError(f"seconds is {seconds:g}, expected more than 0 and at most 3600")
+
+
+def encoded_images(bundle: Bundle, images: str | Path | None) -> tuple[list[bytes], str]:
+    """Returns the files to measure with, in memory, and what they are in words.
+
+    Raises:
+        DataError: `images` is no folder with images that can be decoded.
+    """
+    if images is not None:
+        return _from_folder(Path(images))
+    with np.load(bundle.folder / REFERENCE) as reference:
+        pixels = reference["pixels"]
+    files = []
+    for array in pixels:
+        memory = io.BytesIO()
+        Image.fromarray(array).resize(CAMERA, Image.Resampling.BICUBIC).save(memory, "JPEG", quality=90)
+        files.append(memory.getvalue())
+    return files, f"{len(files)} reference images as JPEG of {CAMERA[0]} x {CAMERA[1]} pixels"
+
+
+def warm_up(classifier: Classifier, files: Sequence[bytes]) -> tuple[int, bool]:
+    """Calls until two windows of 10 calls have medians within 5 %, or 3 seconds have passed.
+
+    Returns:
+        How many calls were made, and whether they became steady.
+    """
+    samples: Samples = {step: [] for step in STEPS}
+    started, previous = time.perf_counter(), 0.0
+    for data in cycle(files):
+        timed_call(classifier, data, samples)
+        calls = len(samples["total"])
+        late = time.perf_counter() - started > _WARMUP_SECONDS
+        if calls % _WARMUP_WINDOW == 0:
+            median = float(np.median(samples["total"][-_WARMUP_WINDOW:]))
+            if abs(median - previous) <= _STEADY * median:
+                return calls, True
+            previous = median
+        if late:
+            break
+    return len(samples["total"]), False
+
+
+def timed_call(classifier: Classifier, data: bytes, samples: Samples) -> None:
+    """Classifies one encoded image and appends the nanoseconds of each step to `samples`."""
+    preprocess, now = classifier.preprocess, time.perf_counter_ns
+    start = now()
+    image = decode(data, at_least=(preprocess.height, preprocess.width))
+    decoded = now()
+    pixels = resize_image(image, preprocess)
+    resized = now()
+    classifier.probabilities(pixels[np.newaxis])
+    end = now()
+    for step, duration in zip(STEPS, (decoded - start, resized - decoded, end - resized, end - start), strict=True):
+        samples[step].append(duration)
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Keeps Python's garbage collector from running between two readings of the clock."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def doubts(host: dict[str, Any], before: dict[str, Any], after: dict[str, Any], *, steady: bool) -> tuple[str, ...]:
+    """Returns why the samples are not to be trusted, in sentences.
+
+    Args:
+        host: facts from before the measurement.
+        before: reading of `throttling` from before it.
+        after: the same from after it.
+        steady: whether the warm-up became steady.
+    """
+    found = [throttled_between(before, after)]
+    if not steady:
+        found.append(f"the times were still changing after {_WARMUP_SECONDS:g} s of warm-up")
+    load, cores = host["load_average"], host["cores_logical"]
+    if load is not None and load > _BUSY * cores:
+        found.append(f"the machine was busy before (load average {load:g} on {cores} CPUs)")
+    if "powersave" in host["governor"] and host["board"]:
+        found.append("the frequency governor is powersave: set it to performance to measure what the device can do")
+    return tuple(reason for reason in found if reason)
+
+
+def _from_folder(folder: Path) -> tuple[list[bytes], str]:
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"{folder} {found}, expected a folder with images", "give a folder with --images")
+    paths = sorted(path for path in folder.rglob("*") if is_image_name(path) and not is_ignored_name(path.name))
+    # Evenly over the sorted paths, so that each class folder has its part.
+    chosen = [paths[i * len(paths) // MAX_IMAGES] for i in range(MAX_IMAGES)] if len(paths) > MAX_IMAGES else paths
+    read = [_encoded(path) for path in chosen]
+    files = [data for data in read if isinstance(data, bytes)]
+    if not files:
+        reason = read[0] if read else "no file is named like one"
+        raise DataError(f"{folder} has no image that can be decoded: {reason}", "give a folder with photographs")
+    return files, f"{len(files)} of {len(paths)} images of {folder}"
+
+
+def _encoded(path: Path) -> bytes | str:
+    # The file's bytes, or why no image can be made from them.
+    try:
+        data = path.read_bytes()
+        decode(data)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    except ImageError as error:
+        return f"{path.name}: {error.message}"
+    return data
