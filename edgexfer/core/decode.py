@@ -20,7 +20,7 @@ from PIL import (  # each plugin registers its format; the rest of Pillow's form
     JpegImagePlugin,
     PngImagePlugin,  # noqa: F401
     PpmImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     WebPImagePlugin,  # noqa: F401
 )
 
@@ -84,14 +84,19 @@ def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """Returns (width, height) of an image file as it stands upright, from its header alone.
+    """Returns (width, height) of an image file as it stands upright, from its header (a TIFF is decoded).
 
     Args:
         data: bytes that `decode` has accepted.
+
+    Raises:
+        ImageError: not an image of a known format.
     """
     image = _open(io.BytesIO(data), data[:16])
     if image is None:
         raise ImageError(f"the image of {len(data)} bytes is not an image of a known format", _HINT)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        image.load()  # Pillow turns a TIFF itself, and only some of its versions say so before
     width, height = image.size
     return (width, height) if _orientation(image) < 5 else (height, width)
 
@@ -187,12 +192,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return Image.fromarray(rgb_array(_sixteen_bits(image)))  # first: Pillow's own conversion clips them
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _on_white(image)
     if image.mode == "RGB":
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return Image.fromarray(rgb_array(_sixteen_bits(image)))
     if image.mode == "F":
         raise ImageError("has float pixels, expected 8 or 16 bits a channel", _HINT)
     if image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA":

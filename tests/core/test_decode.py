@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgexfer.core.decode import MAX_PIXELS, decode
+from edgexfer.core.decode import MAX_PIXELS, decode, upright_size
 from edgexfer.core.errors import ImageError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -96,6 +96,26 @@ def test_orientation_is_obeyed_once(orientation: int, kind: str) -> None:
     assert opened.size in (stored.size, scene().size)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_upright_size_is_that_of_the_decoded_image(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(64, 48), kind, exif=exif)
+    assert upright_size(data) == decode(data).size == ((48, 64) if orientation == 6 else (64, 48))
+
+
+def test_upright_size_of_no_image() -> None:
+    with pytest.raises(ImageError, match="image of 5 bytes is not an image of a known format"):
+        upright_size(b"notes")
+
+
+def test_palette_with_alpha_of_its_own() -> None:
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([*RED, 0], "RGBA")
+    assert gap(decode(palette), Image.new("RGB", (4, 4), WHITE)) == 0
+
+
 def test_unreadable_exif_does_not_matter() -> None:
     assert gap(decode(encoded(scene(), "PNG", exif=b"Exif\0\0garbage")), scene()) == 0
 
@@ -169,6 +189,8 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
         assert found[0, :, 0].tolist() == [0, 1, 128, 255]
     wide = np.asarray(decode(Image.fromarray(values.astype(np.int32))))
     assert wide[0, :, 2].tolist() == [0, 1, 128, 255]
+    keyed = encoded(Image.fromarray(values), transparency=0)
+    assert np.asarray(decode(keyed))[0, 1:, 0].tolist() == [1, 128, 255]
     pgm = b"P5 2 1 65535\n" + struct.pack(">2H", 0, 65535)
     assert np.asarray(decode(pgm))[0, :, 1].tolist() == [0, 255]
 
