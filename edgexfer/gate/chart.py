@@ -1,7 +1,7 @@
 """Line charts as geometry: numbers in, coordinates of an SVG out. The report's template draws them.
 
-Coordinates are those of the SVG's viewBox, WIDTH x HEIGHT, y downwards. No drawing library and no script: a chart is
-a few paths, so that the page stands alone.
+Coordinates are those of the SVG's viewBox, WIDTH x HEIGHT, y downwards; the axis stands at LEFT. No drawing library
+and no script: a chart is a few paths, so that the page stands alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 28
+WIDTH, HEIGHT, LEFT = 640, 260, 68
+_RIGHT, _TOP, _BOTTOM = 12, 12, 28
 _TICKS = 5
 _SMALLEST = 1e-200
 
@@ -87,7 +87,7 @@ def line_chart(
 
     def x(index: int) -> float:
         share = index / (len(steps) - 1) if len(steps) > 1 else 0.5
-        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(LEFT + share * (WIDTH - LEFT - _RIGHT), 1)
 
     def y(value: float) -> float:
         return round(HEIGHT - _BOTTOM - (value - low) / (high - low) * (HEIGHT - _TOP - _BOTTOM), 1)

@@ -18,7 +18,7 @@ from edgexfer.core.errors import ArtifactError, EdgexferError, MissingPartError
 from edgexfer.core.files import write_file
 from edgexfer.core.manifest import MANIFEST, read_manifest
 from edgexfer.gate import metrics
-from edgexfer.gate.chart import HEIGHT, WIDTH
+from edgexfer.gate.chart import HEIGHT, LEFT, WIDTH
 from edgexfer.gate.evaluation import Evaluation
 from edgexfer.gate.history import history_charts
 from edgexfer.gate.measured import Measured, read_measured
@@ -27,7 +27,9 @@ from edgexfer.gate.side_by_side import compared
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_CLASSES = 60  # a larger confusion matrix is no longer readable: its worst pairs are listed instead
 MOST_MISTAKES = 20
-_SHOWN_ELSEWHERE = ("digest", "files", "format_version", "kind", "labels", "name")
+MOST_ITEMS = 8
+_TOO_LONG = ("quantization.nncf",)  # NNCF's own configuration: hundreds of lines for its loader alone
+_SHOWN_ELSEWHERE = ("digest", "files", "format_version", "kind", "labels", "metrics", "name")
 
 
 def report(folder: str | Path, out: str | Path) -> Path:
@@ -61,14 +63,14 @@ def _kind(folder: Path) -> str | None:
 def _checkpoint(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder, "checkpoint")
     labels = tuple(map(str, manifest.get("labels", ())))
-    measured = manifest.get("metrics")
-    figures = measured if isinstance(measured, dict) else {}
-    matrix = _recorded_confusion(figures, len(labels))
+    figures = manifest.get("metrics") or {}
+    split, judged = next(((name, figures[name]) for name in ("test", "val") if figures.get(name)), ("", figures))
+    matrix = _recorded_confusion(judged, len(labels))
     return {
         **_identity(folder, manifest, "Checkpoint"),
-        "figures": [(key, value) for key, value in _flat(figures) if isinstance(value, (int, float))],
+        "figures": _figures(figures),
         "charts": history_charts(folder / "history.csv"),
-        "classes": None if matrix is None else _classes(labels, matrix, str(figures.get("split", "held-out images"))),
+        "classes": None if matrix is None else _classes(labels, matrix, f"Images of the split {split}".strip()),
     }
 
 
@@ -136,14 +138,22 @@ def _mistakes(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [{"path": i.path, "label": i.label, "predicted": i.predicted, "score": i.score} for i in worst]
 
 
+def _figures(measured: dict[str, Any]) -> list[tuple[str, float]]:
+    # By split one level down; what goes by class is deeper, and has a table of its own.
+    groups = {"": measured, **{f"{key} ": value for key, value in measured.items() if isinstance(value, dict)}}
+    return [
+        (f"{group}{key}", value)
+        for group, figures in groups.items()
+        for key, value in figures.items()
+        if isinstance(value, (int, float))
+    ]
+
+
 def _recorded_confusion(figures: dict[str, Any], classes: int) -> NDArray[np.int64] | None:
-    # Beside the figures, or one level down where they are kept by split.
-    places = [figures, *(value for value in figures.values() if isinstance(value, dict))]
-    found = next((place["confusion"] for place in places if "confusion" in place), None)
-    if found is None:
+    if "confusion" not in figures:
         return None
     try:
-        matrix = np.array(found, np.int64)
+        matrix = np.array(figures["confusion"], np.int64)
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"the checkpoint's confusion matrix is not one: {error}", "fine-tune again") from error
     if matrix.shape != (classes, classes):
@@ -153,10 +163,13 @@ def _recorded_confusion(figures: dict[str, Any], classes: int) -> NDArray[np.int
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        pairs = (_flat(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
+        named = ((f"{name}.{key}" if name else str(key), item) for key, item in value.items())
+        pairs = (_flat(item, key) for key, item in named if key not in _TOO_LONG)
         return [pair for group in pairs for pair in group]
     if isinstance(value, list):
-        return [(name, ", ".join(map(str, value)))] if value and not isinstance(value[0], (dict, list)) else []
+        shown = [str(item) for item in value[:MOST_ITEMS] if not isinstance(item, (dict, list))]
+        more = [f"{len(value) - len(shown)} more"] if len(value) > len(shown) else []
+        return [(name, ", ".join(shown + more))] if value else []
     return [] if value is None or value == "" else [(name, value)]
 
 
@@ -165,16 +178,14 @@ def _render(content: dict[str, Any]) -> str:
         import jinja2
     except ModuleNotFoundError as error:
         raise MissingPartError("the report needs Jinja2, which is not installed", "pip install jinja2") from error
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"percent": _percent, "size": _size, "figure": _figure}
     defaults: dict[str, Any] = {
         "subtitle": "", "warnings": [], "comparison": None, "notes": (), "figures": [], "charts": [], "classes": None,
         "confused": [], "mistakes": [],
     }  # fmt: skip
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(page={**defaults, **content}, width=WIDTH, height=HEIGHT)
+    return template.render(page={**defaults, **content}, width=WIDTH, height=HEIGHT, left=LEFT)
 
 
 def _percent(share: float) -> str:

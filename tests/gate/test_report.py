@@ -170,12 +170,21 @@ def test_simulated_accuracy_is_said(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_shows_curves_figures_and_confusion(tmp_path: Path) -> None:
-    metrics = {"val": {"top1": 0.9, "confusion": [[9, 1], [0, 10]]}, "best_epoch": 3}
-    run = checkpoint(tmp_path / "run", HISTORY, metrics=metrics, seed=7)
+    metrics = {
+        "val": {"top1": 0.5, "confusion": [[1, 1], [1, 1]]},
+        "test": {"top1": 0.95, "confusion": [[9, 1], [0, 10]], "recall": {"ants": 0.9, "bees": 1.0}},
+        "best_epoch": 3,
+    }
+    calibration = {"nncf": {"key": "secret"}, "images": [f"{i:064x}" for i in range(256)]}
+    run = checkpoint(tmp_path / "run", HISTORY, metrics=metrics, seed=7, quantization=calibration)
     html = report(run, tmp_path / "page.html").read_text(encoding="utf-8")
     text = re.sub(r"\s+", " ", Page(html).text)
     assert "best_epoch 3" in text
-    assert "val.top1 0.9" in text
+    assert "val top1 0.5" in text
+    assert "test top1 0.95" in text
+    assert "Images of the split test" in text
+    assert "248 more" in text
+    assert "secret" not in text
     for name in ("train_loss", "val_loss", "val_top1", "lr"):
         assert name in text
     assert "note" not in text
