@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
+
+from edgexfer.cli import show
 
 
 def report(
@@ -21,4 +21,4 @@ def report(
 
     place = artifact.resolve()
     page = write_report(artifact, out or place.with_name(f"{place.name}.html"))
-    Console(highlight=False).print(Text(f"report: {page}"), soft_wrap=True)
+    show.line(f"report: {page}")
