@@ -68,9 +68,8 @@ def test_every_command_and_flag_exists(command_line: Any, document: str) -> None
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_target_that_is_named_exists(document: str) -> None:
-    named = [
-        word for words in commands(document) for flag, word in zip(words, words[1:], strict=False) if flag == "--target"
-    ]
+    pairs = (pair for words in commands(document) for pair in pairwise(words))
+    named = [word for flag, word in pairs if flag == "--target"]
     assert {name for name in named if name.islower()} <= set(target_names())
 
 
