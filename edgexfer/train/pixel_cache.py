@@ -53,6 +53,7 @@ class PixelCache:
         self.shape = (images, preprocess.height, preprocess.width, 3)
         self.size_bytes = images * preprocess.height * preprocess.width * 3
         self._file: IO[bytes] | None = None
+        self._order: NDArray[np.intp] | None = None
         self._written = np.zeros(images, dtype=np.bool_)
         if self.size_bytes <= (memory_budget() if budget_bytes is None else budget_bytes):
             self._rows: NDArray[np.uint8] | None = np.zeros(self.shape, dtype=np.uint8)
@@ -99,8 +100,12 @@ class PixelCache:
 
         in_threads(one, range(len(sources)), workers=workers, progress=progress)
 
+    def select(self, order: NDArray[np.integer[Any]]) -> None:
+        """Lets row i mean what row `order[i]` was until now; rows that are not in `order` are out of reach."""
+        self._order = np.asarray(order, dtype=np.intp)
+
     def __len__(self) -> int:
-        return self.shape[0]
+        return self.shape[0] if self._order is None else len(self._order)
 
     def __getitem__(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Returns a copy of the rows, uint8 [len(rows), H, W, 3].
@@ -109,6 +114,8 @@ class PixelCache:
             IndexError: a row that does not exist or was never written.
         """
         wanted = np.asarray(rows, dtype=np.intp)
+        if self._order is not None:
+            wanted = self._order[wanted]
         if not self._written[wanted].all():
             raise IndexError(f"row {wanted[~self._written[wanted]][0]} of the pixel cache was never written")
         return np.asarray(self._array()[wanted])

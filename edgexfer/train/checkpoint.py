@@ -1,0 +1,162 @@
+"""Checkpoint (a RUN): what training leaves behind.
+
+    manifest.json         kind "checkpoint"; labels, labels_sha256, preprocess, backbone, precision, settings,
+                          metrics ({"val": ..., "test": ...}), dataset_digest, versions, parent, quantization
+    weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
+    history.csv           one row per epoch
+    split.csv             path,label,split,sha256 of every image
+
+`quantization` is None for a float network, else {"dialect", "weight_bits", "nncf", "recipe", "images"}: NNCF's own
+configuration, which puts the quantizers back in their places, and the digests of the calibration images.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from edgexfer.core.errors import ArtifactError
+from edgexfer.core.files import staged_folder
+from edgexfer.core.labels import labels_digest
+from edgexfer.core.manifest import read_manifest, write_manifest
+from edgexfer.core.preprocess import Preprocess
+from edgexfer.train.backbones import Backbone, find_backbone
+from edgexfer.train.deploy import DeployNetwork, deploy_form
+from edgexfer.train.network import build_network
+from edgexfer.train.split import SplitRow, read_split, write_split
+
+WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
+_RECORDED = ("edgexfer", "torch", "torchvision", "timm", "lightning", "nncf", "numpy", "pillow", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk whose every file has been checked against the manifest.
+
+    Attributes:
+        folder: where it lies.
+        manifest: all of `manifest.json`.
+        labels: class names in the order of the network's output.
+        preprocess: how an image becomes the network's pixels.
+        backbone: its row in the table.
+        rows: the split of every image.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    backbone: Backbone
+    rows: tuple[SplitRow, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that names this checkpoint with all its files."""
+        return str(self.manifest["digest"])
+
+    @property
+    def quantization(self) -> dict[str, Any] | None:
+        """How it was quantized; None for a float network."""
+        record: dict[str, Any] | None = self.manifest["quantization"]
+        return record
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns the tensors of `weights.safetensors`."""
+        return safetensors.torch.load_file(self.folder / WEIGHTS)
+
+    def float_network(self) -> DeployNetwork:
+        """Returns the network of a float checkpoint, in evaluation mode.
+
+        Raises:
+            ArtifactError: the checkpoint is quantized, or its weights do not fit its backbone.
+        """
+        if self.quantization is not None:
+            raise ArtifactError(f"{self.folder} is quantized, expected a float checkpoint", "give the RUN it was made from")
+        network = empty_network(self.backbone, len(self.labels), self.preprocess)
+        try:
+            network.load_state_dict(self.state())
+        except RuntimeError as error:
+            raise ArtifactError(f"{self.folder / WEIGHTS} does not fit {self.backbone.name}: {error}") from error
+        return network.eval()
+
+
+def empty_network(backbone: Backbone, classes: int, preprocess: Preprocess) -> DeployNetwork:
+    """Returns a network in deploy form whose weights are still to be loaded."""
+    network = build_network(backbone, classes)
+    return deploy_form(network, backbone.normalization, preprocess.height, preprocess.width)
+
+
+def open_checkpoint(folder: str | Path) -> Checkpoint:
+    """Opens a checkpoint and checks all of it.
+
+    Raises:
+        ArtifactError: missing, damaged, of another kind or format_version, or still unfinished.
+    """
+    path = Path(folder)
+    partial = path.with_name(f"{path.name}.partial")
+    if not path.exists() and partial.exists():
+        raise ArtifactError(f"{path} is not finished: its training was interrupted", "go on with `edgexfer finetune DATA --resume`")
+    manifest = read_manifest(path, "checkpoint")
+    try:
+        labels = tuple(manifest["labels"])
+        preprocess = Preprocess.from_json(manifest["preprocess"])
+        backbone = find_backbone(manifest["backbone"])
+        matches = manifest["labels_sha256"] == labels_digest(labels)
+        _ = manifest["quantization"]
+    except KeyError as error:
+        raise ArtifactError(f"{path} has no {error} in its manifest", "fine-tune again") from error
+    if not matches:
+        raise ArtifactError(f"{path}: labels do not match labels_sha256", "fine-tune again")
+    for name in (WEIGHTS, SPLIT):
+        if name not in manifest["files"]:
+            raise ArtifactError(f"checkpoint {path} lacks {name}", "fine-tune again")
+    return Checkpoint(path, manifest, labels, preprocess, backbone, read_split(path / SPLIT))
+
+
+def save_checkpoint(
+    out: Path,
+    *,
+    state: dict[str, Tensor],
+    history: Path,
+    rows: tuple[SplitRow, ...],
+    labels: tuple[str, ...],
+    content: dict[str, Any],
+    overwrite: bool,
+) -> Checkpoint:
+    """Writes a checkpoint to `out`, whole or not at all, and opens it.
+
+    Args:
+        out: the folder.
+        state: the network's tensors.
+        history: a `history.csv` to copy.
+        rows: the split of every image.
+        labels: class names in order.
+        content: the other keys of the manifest; see the module's docstring.
+        overwrite: replace an older `out`.
+    """
+    with staged_folder(out, overwrite=overwrite) as stage:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        safetensors.torch.save_file(tensors, stage / WEIGHTS)
+        shutil.copyfile(history, stage / HISTORY)
+        write_split(stage / SPLIT, rows)
+        named = {"labels": list(labels), "labels_sha256": labels_digest(labels)}
+        write_manifest(stage, "checkpoint", {**named, **content, "versions": versions()})
+    return open_checkpoint(out)
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of what training is made with."""
+    found = {"python": platform.python_version()}
+    for name in _RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

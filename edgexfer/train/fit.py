@@ -1,0 +1,179 @@
+"""fit: runs a Trainee through Lightning's loop and leaves the best epoch's weights, resumably, in a folder.
+
+    history.csv                one row per epoch; epoch 0 is the network before the first step
+    best.safetensors           the weights of the best epoch so far
+    trainer/last.safetensors   everything that `resume` needs: weights, optimizer, schedule, loop, this callback
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import safetensors.torch
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+
+from edgexfer.core.files import write_file
+from edgexfer.train.trainee import Trainee
+from edgexfer.train.trainer_state import SafetensorsIO
+
+log = logging.getLogger(__name__)
+
+HISTORY, BEST, STATE = "history.csv", "best.safetensors", "trainer/last.safetensors"
+_COLUMNS = ("epoch", "stage", "train_loss", "val_loss", "val_top1", "val_macro_f1", "learning_rate", "seconds")
+
+
+def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, device: str) -> dict[str, Any]:
+    """Trains `trainee`; afterwards its network has the weights of the best epoch, epoch 0 included.
+
+    Best is the highest top-1 on the validation images; of equals, the lowest loss.
+
+    Args:
+        trainee: what is trained, in place.
+        folder: where state is kept; training goes on from it where it holds any.
+        stage: goes into the history, such as "finetune" or "qat".
+        patience: epochs without a lower validation loss after which it ends; None for never.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The record of the best epoch: epoch, and the figures of its validation.
+    """
+    keeper = KeepBest(folder, stage)
+    callbacks: list[Callback] = [keeper]
+    if patience is not None:
+        callbacks.append(EarlyStopping("val_loss", patience=patience, check_on_train_epoch_end=False))
+    on_terminal = sys.stderr.isatty()
+    if on_terminal:
+        callbacks.append(TQDMProgressBar(leave=False))
+    with _quiet_lightning():
+        trainer = lightning.Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            precision=precision_for(device),
+            max_epochs=trainee.schedule.epochs,
+            callbacks=callbacks,
+            plugins=[SafetensorsIO()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=on_terminal,
+            num_sanity_val_steps=0,
+            gradient_clip_val=5.0,
+        )
+        state = folder / STATE
+        if not state.exists():
+            trainer.validate(trainee, verbose=False)
+            keeper.record(trainee, epoch=0, train_loss=None, learning_rate=0.0)
+        trainer.fit(trainee, ckpt_path=str(state) if state.exists() else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
+    trainee.network.cpu().eval()
+    return keeper.best
+
+
+def precision_for(device: str) -> Any:
+    """Returns Lightning's name of the precision that `device` trains in."""
+    if device != "cuda":
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+class KeepBest(Callback):
+    """Keeps the best weights, the history and the state to resume from, after every epoch."""
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        self.best: dict[str, Any] = {}
+        self._folder, self._stage = folder, stage
+        self._rows: list[dict[str, Any]] = []
+        self._began = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a resumed run needs."""
+        return {"best": self.best, "rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up what `state_dict` returned."""
+        self.best, self._rows = state_dict["best"], state_dict["rows"]
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Starts the epoch's clock."""
+        del trainer, pl_module
+        self._began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Records the epoch that just ended, its validation included, and saves the state to resume from."""
+        assert isinstance(pl_module, Trainee)  # noqa: S101 - `fit` takes nothing else
+        loss = float(trainer.callback_metrics["train_loss"])
+        rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        self.record(pl_module, epoch=trainer.current_epoch + 1, train_loss=loss, learning_rate=rate)
+        trainer.save_checkpoint(self._folder / STATE)
+
+    def record(self, trainee: Trainee, *, epoch: int, train_loss: float | None, learning_rate: float) -> None:
+        """Adds a row to the history and keeps the weights where they are the best so far."""
+        found = trainee.validation
+        row = {
+            "epoch": epoch,
+            "stage": self._stage,
+            "train_loss": "" if train_loss is None else round(train_loss, 5),
+            "val_loss": round(found["loss"], 5),
+            "val_top1": round(found["top1"], 5),
+            "val_macro_f1": round(found["macro_f1"], 5),
+            "learning_rate": f"{learning_rate:.3g}",
+            "seconds": round(time.monotonic() - self._began, 1),
+        }
+        self._rows = [*self._rows, row]
+        better = not self.best or (found["top1"], -found["loss"]) > (self.best["top1"], -self.best["loss"])
+        if better:
+            self.best = {"epoch": epoch, **found}
+            state = {name: value.detach().cpu().contiguous() for name, value in trainee.network.state_dict().items()}
+            write_file(self._folder / BEST, safetensors.torch.save(state))
+        _write_history(self._folder / HISTORY, self._rows)
+        mark = "  <- best" if better else ""
+        loss = f"train loss {train_loss:.4f}  " if train_loss is not None else ""
+        log.info(
+            "%s epoch %d/%d  %sval loss %.4f  val top-1 %.2f %%  %.0f s%s",
+            self._stage,
+            epoch,
+            trainee.schedule.epochs,
+            loss,
+            found["loss"],
+            100 * found["top1"],
+            row["seconds"],
+            mark,
+        )
+
+
+def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue())
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silences what Lightning says about loaders and hardware that are chosen on purpose here."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*(num_workers|log_every_n_steps|GPU available).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
