@@ -41,17 +41,26 @@ def explained_write(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         hints = {
-            errno.ENOSPC: "free some space, or choose another disk with --out",
-            errno.EDQUOT: "your quota is used up; free some space, or choose another disk with --out",
-            errno.EACCES: "choose a folder you may write to with --out",
-            errno.EPERM: "choose a folder you may write to with --out",
-            errno.EROFS: "the file system is read-only; choose another with --out",
-            errno.ENOTDIR: "a part of that path is a file; choose another with --out",
-            errno.EEXIST: "a part of that path is a file; choose another with --out",
+            errno.ENOSPC: "free some space, or write to another disk",
+            errno.EDQUOT: "your quota is used up: free some space, or write to another disk",
+            errno.EACCES: "choose a place that you may write to",
+            errno.EPERM: "choose a place that you may write to",
+            errno.EROFS: "that file system is read-only: choose another place",
+            errno.ENOTDIR: "a part of that path is a file: choose another place",
+            errno.EEXIST: "a part of that path is a file: choose another place",
+            errno.EISDIR: "that is a folder: name a file in it",
+            errno.ENAMETOOLONG: "choose a shorter name",
         }
+        if error.errno == errno.ENOENT and _lies_on(path, error.filename):
+            hints[errno.ENOENT] = "no folder can be made there: choose another place"
         if error.errno not in hints:
             raise
         raise EdgexferError(f"cannot write {path}: {error.strerror}", hints[error.errno]) from error
+
+
+def _lies_on(path: Path, named: object) -> bool:
+    # Whether the system complains of the way to `path`, not of a file somewhere in a stage beside it.
+    return isinstance(named, str) and (Path(named) in path.parents or Path(named).parent == path.parent)
 
 
 @contextmanager
@@ -111,12 +120,18 @@ def sync_tree(folder: Path) -> None:
 def write_file(path: Path, data: bytes | str) -> None:
     """Writes `data` to `path` through a temporary sibling, so that `path` is never half-written.
 
+    A device or pipe (/dev/stdout) is written to as it is.
+
     Raises:
         EdgexferError: `path` cannot be written.
     """
     raw = data.encode() if isinstance(data, str) else data
     stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with explained_write(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with path.open("wb") as device:
+                device.write(raw)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with stage.open("wb") as file:

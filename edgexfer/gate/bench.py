@@ -67,6 +67,6 @@ def bench(
         samples_ns={step: tuple(values) for step, values in samples.items()},
         warmup=warmup,
         threads=threads,
-        warnings=doubts(host, host["throttling"], throttling(), steady=steady),
+        warnings=doubts(samples, host, host["throttling"], throttling(), steady=steady),
         host=host,
     )

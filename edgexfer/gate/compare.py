@@ -124,7 +124,7 @@ def compare(
                 samples_ns={step: tuple(values) for step, values in samples.items()},
                 warmup=calls,
                 threads=threads,
-                warnings=doubts(host, host["throttling"], after, steady=steady),
+                warnings=doubts(samples, host, host["throttling"], after, steady=steady),
                 host={**host, "engine": subject_of(classifier).engine},
             )
             for classifier, samples, (calls, steady) in zip((a, b), sides, warmups, strict=True)

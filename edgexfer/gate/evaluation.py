@@ -85,6 +85,12 @@ class Evaluation:
         return metrics.top1(self._ids("label"), self._ids("predicted"))
 
     @property
+    def top1_interval(self) -> tuple[float, float]:
+        """Ends of the 95 % confidence interval of `top1` on images like these (Wilson)."""
+        right = sum(image.label == image.predicted for image in self.images)
+        return metrics.wilson_interval(right, len(self.images))
+
+    @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes, 0 to 1; see `metrics.macro_f1` for classes without images."""
         return metrics.macro_f1(self.confusion)
@@ -124,6 +130,7 @@ class Evaluation:
         summary = {
             "images": len(self.images),
             "top1": self.top1,
+            "top1_interval": self.top1_interval,
             "macro_f1": self.macro_f1,
             "ece": self.ece,
             "recall": self.recall,

@@ -16,6 +16,22 @@ def top1(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     return float((truth == predicted).mean()) if len(truth) else float("nan")
 
 
+def wilson_interval(right: int, images: int, z: float = 1.96) -> tuple[float, float]:
+    """Returns the ends of the confidence interval of a fraction (Wilson 1927), nan for no image.
+
+    Args:
+        right: images for which it holds.
+        images: all of them.
+        z: standard deviations on each side; 1.96 is 95 % confidence.
+    """
+    if images == 0:
+        return float("nan"), float("nan")
+    fraction, weight = right / images, z * z / images
+    middle = (fraction + weight / 2) / (1 + weight)
+    reach = z * (fraction * (1 - fraction) / images + weight / (4 * images)) ** 0.5 / (1 + weight)
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Returns int64 [classes, classes]: row = the true class, column = the predicted one."""
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)

@@ -31,6 +31,7 @@ MAX_IMAGES = 64
 _WARMUP_WINDOW = 10
 _WARMUP_SECONDS = 3.0
 _STEADY = 0.05
+_SPREAD = 2.0  # p95 / p50 of a fixed amount of arithmetic on a quiet machine stays far below
 _BUSY = 0.5  # a load average above this share of the CPUs disturbs
 
 Samples = dict[str, list[int]]
@@ -109,10 +110,13 @@ def quiet_collector() -> Iterator[None]:
             gc.enable()
 
 
-def doubts(host: dict[str, Any], before: dict[str, Any], after: dict[str, Any], *, steady: bool) -> tuple[str, ...]:
+def doubts(
+    samples: Samples, host: dict[str, Any], before: dict[str, Any], after: dict[str, Any], *, steady: bool
+) -> tuple[str, ...]:
     """Returns why the samples are not to be trusted, in sentences.
 
     Args:
+        samples: nanoseconds of each step.
         host: facts from before the measurement.
         before: reading of `throttling` from before it.
         after: the same from after it.
@@ -121,6 +125,12 @@ def doubts(host: dict[str, Any], before: dict[str, Any], after: dict[str, Any], 
     found = [throttled_between(before, after)]
     if not steady:
         found.append(f"the times were still changing after {_WARMUP_SECONDS:g} s of warm-up")
+    middle, late = np.percentile(samples["inference"], (50, 95))
+    if late > _SPREAD * middle:
+        found.append(
+            f"inference varies much (p95 is {late / middle:.1f} times p50): something else uses this machine; "
+            "stop it, or measure longer with --seconds"
+        )
     load, cores = host["load_average"], host["cores_logical"]
     if load is not None and load > _BUSY * cores:
         found.append(f"the machine was busy before (load average {load:g} on {cores} CPUs)")
@@ -139,7 +149,7 @@ def _from_folder(folder: Path) -> tuple[list[bytes], str]:
     read = [_encoded(path) for path in chosen]
     files = [data for data in read if isinstance(data, bytes)]
     if not files:
-        reason = read[0] if read else "no file is named like one"
+        reason = next((text for text in read if isinstance(text, str)), "no file is named like one")
         raise DataError(f"{folder} has no image that can be decoded: {reason}", "give a folder with photographs")
     return files, f"{len(files)} of {len(paths)} images of {folder}"
 

@@ -113,9 +113,10 @@ def test_drift_is_not_taken_for_a_difference() -> None:
 def test_what_makes_samples_doubtful_is_said() -> None:
     host = {"load_average": 3.0, "cores_logical": 2, "governor": ["powersave"], "board": "Some Board"}
     calm = {"thermal_events": 1, "raspberry_pi": None, "hottest_celsius": None}
-    found = doubts(host, calm, {**calm, "thermal_events": 4}, steady=False)
-    assert [any(word in reason for reason in found) for word in ("throttled 3", "warm-up", "busy", "powersave")] == [
-        True
-    ] * 4
+    even = {"inference": [100, 101, 102] * 10}
+    found = doubts({"inference": [100] * 20 + [900] * 10}, host, calm, {**calm, "thermal_events": 4}, steady=False)
+    assert len(found) == 5
+    for word in ("throttled 3", "warm-up", "varies much", "busy", "powersave"):
+        assert any(word in reason for reason in found)
     quiet = {"load_average": 0.1, "cores_logical": 2, "governor": ["performance"], "board": None}
-    assert doubts(quiet, calm, calm, steady=True) == ()
+    assert doubts(even, quiet, calm, calm, steady=True) == ()

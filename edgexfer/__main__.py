@@ -1,0 +1,5 @@
+"""`python -m edgexfer` is `edgexfer`."""
+
+from edgexfer.cli.main import main
+
+main()

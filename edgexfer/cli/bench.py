@@ -1,0 +1,101 @@
+"""`edgexfer bench`: how long does one image take on this machine?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgexfer.cli import show
+from edgexfer.cli.options import BackendOption, BundleArgument, RecordOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from edgexfer.gate.compare import Comparison
+    from edgexfer.gate.latency import Latency
+
+
+def bench(
+    bundle: BundleArgument,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="BUNDLE", help="Measure another bundle in turns with it.")
+    ] = None,
+    threads: ThreadsOption = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", help="How long to measure; 5, or 10 with --against.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Photographs to measure with; by default the bundle's own."),
+    ] = None,
+    json_file: RecordOption = None,
+    backend: BackendOption = None,
+) -> None:
+    """Measure how long one image takes on this machine.
+
+    Timed are decode, resize, inference, and all of it together; shown are percentiles of the single calls.
+
+    With --against both bundles take turns in one process, and the ratio comes with its confidence interval.
+    """
+    show.check_place(json_file)
+    with show.progress("measuring") as moved:
+        result: Latency | Comparison
+        if against is None:
+            from edgexfer.gate import bench as alone
+
+            result = alone.bench(
+                bundle,
+                threads=threads,
+                seconds=alone.SECONDS if seconds is None else seconds,
+                images=images,
+                backend=backend,
+                progress=moved,
+            )
+        else:
+            from edgexfer.gate import compare as both
+
+            result = both.compare(
+                bundle,
+                against,
+                threads=threads,
+                seconds=both.SECONDS if seconds is None else seconds,
+                images=images,
+                backend=backend,
+                progress=moved,
+            )
+    if json_file != "-":
+        _print(result)
+    if json_file is not None:
+        show.write_record(result.to_json(), json_file)
+
+
+def _print(result: Latency | Comparison) -> None:
+    from edgexfer.gate.latency import Latency
+
+    if isinstance(result, Latency):
+        print_latency(result)
+        return
+    for side in (result.bundle, result.against):
+        print_latency(side, warnings=side is result.against)
+    show.line(f"{result.bundle.subject.bundle} against {result.against.subject.bundle}: {result.sentence}", "bold")
+
+
+def print_latency(latency: Latency, *, warnings: bool = True) -> None:
+    """Prints what was measured, on what, and the percentiles of each step in milliseconds."""
+    from edgexfer.gate.host import machine_class
+    from edgexfer.gate.latency import PERCENTILES, STEPS
+
+    subject = latency.subject
+    threads = "threads as the engine chooses" if latency.threads is None else show.count(latency.threads, "thread")
+    show.line(f"{subject.bundle} ({subject.precision}, {subject.engine}, {threads})", "bold")
+    show.line(f"on {machine_class(latency.host)}", "dim")
+    calls = show.count(len(latency.samples_ns["total"]), "call")
+    show.line(f"{calls} after {latency.warmup} of warm-up, one image each: {latency.images}", "dim")
+    headings = [f"p{q} ms" for q in PERCENTILES]
+    made = show.table("step", *headings, right=tuple(headings))
+    for step in STEPS:
+        figures = [f"{latency.percentile(step, q) / 1e6:.2f}" for q in PERCENTILES]
+        made.add_row(step, *figures, style="bold" if step == "total" else "")
+    show.console().print(made)
+    for text in latency.warnings if warnings else ():
+        show.warn(text)

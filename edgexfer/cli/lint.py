@@ -1,0 +1,32 @@
+"""`edgexfer lint`: does the bundle's graph follow its target's INT8 dialect?"""
+
+from __future__ import annotations
+
+import typer
+
+from edgexfer.cli import show
+from edgexfer.cli.options import BundleArgument
+from edgexfer.cli.parts import needs
+
+
+def lint(bundle: BundleArgument) -> None:
+    """Prove that the network is in its target's INT8 dialect.
+
+    Each finding names the node, the rule and the remedy; the exit code is then 1.
+    """
+    from edgexfer.core.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    with needs("train"):
+        from edgexfer.train.lint import lint as findings_in
+
+        findings = findings_in(bundle)
+    subject = f"{opened.folder} ({opened.precision}, dialect '{opened.target.dialect}' of {opened.target.name})"
+    for finding in findings:
+        show.line(f"{finding.rule}: {finding.node}", "bold")
+        show.line(f"  {finding.message}")
+        show.line(f"  remedy: {finding.remedy}")
+    if findings:
+        show.line(f"{show.count(len(findings), 'finding')} in {subject}", "bold red")
+        raise typer.Exit(1)
+    show.line(f"ok: {subject} has no findings", "green")

@@ -1,0 +1,148 @@
+"""`edgexfer`: the verbs, and the one place where errors become a line and an exit code.
+
+Exit codes: 0 done or passed, 1 a gate failed or lint found something, 2 the user's mistake or a missing part,
+3 inconclusive, 130 interrupted. An exception that is none of these is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+import edgexfer
+from edgexfer.cli import backbones, bench, data, doctor, evaluate, lint, predict, report, show, targets
+from edgexfer.cli.options import examples
+from edgexfer.core.errors import EdgexferError
+
+_MAKE, _USE, _KNOW = "Make", "Use and measure", "Look things up"
+_SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+app = typer.Typer(
+    name="edgexfer",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "edgexfer demo  # all of it on an embedded example",
+        "edgexfer finetune photos/ --out runs/mine",
+        "edgexfer export runs/mine --target x86-cpu --out mine.edgx",
+        "edgexfer predict mine.edgx photo.jpg",
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def edgexfer_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log what is done; twice for more.")
+    ] = 0,
+) -> None:
+    """From a folder of images to a small INT8 classifier that runs on a device and is proven there."""
+    if version:
+        show.line(f"edgexfer {edgexfer.__version__}")
+        raise typer.Exit
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("edgexfer").setLevel(levels[min(verbose, 2)])
+    if context.invoked_subcommand is None and (text := context.get_help().strip()):
+        typer.echo(text)  # not so with rich: it has printed itself
+
+
+def _add(verb: Any, panel: str, *lines: str) -> None:
+    app.command(verb.__name__, epilog=examples(*lines), rich_help_panel=panel)(verb)
+
+
+_add(
+    predict.predict,
+    _USE,
+    "edgexfer predict signs.edgx photo.jpg",
+    "edgexfer predict signs.edgx *.jpg --top 3",
+    "edgexfer predict signs.edgx *.jpg --json > answers.json",
+)
+_add(
+    evaluate.evaluate,
+    _USE,
+    "edgexfer evaluate signs.edgx data/signs  # judged by the images held out",
+    "edgexfer evaluate signs.edgx new_photos/ --json evaluation.json",
+    "edgexfer evaluate signs.edgx data/signs --split val",
+)
+_add(
+    bench.bench,
+    _USE,
+    "edgexfer bench signs.edgx",
+    "edgexfer bench signs.edgx --threads 1 --images photos/",
+    "edgexfer bench new.edgx --against old.edgx  # in turns, with a confidence interval",
+)
+_add(lint.lint, _USE, "edgexfer lint signs.edgx")
+_add(report.report, _USE, "edgexfer report runs/mine", "edgexfer report signs.edgx --out signs.html")
+app.add_typer(data.app, name="data", rich_help_panel=_MAKE)
+_add(targets.targets, _KNOW, "edgexfer targets", "edgexfer targets raspberry-pi-5")
+_add(backbones.backbones, _KNOW, "edgexfer backbones", "edgexfer backbones mobilenetv2-100")
+_add(doctor.doctor, _KNOW, "edgexfer doctor")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits; `arguments` are those of the process by default."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line and returns the exit code."""
+    try:
+        code = app(args=list(arguments), prog_name="edgexfer", standalone_mode=False)
+        sys.stdout.flush()
+    except EdgexferError as error:
+        show.failed(error)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except BrokenPipeError:
+        return _reader_left()
+    except OSError as error:
+        if error.errno not in _SYSTEM_REFUSALS:
+            raise
+        return _refused(error)
+    except Exception as error:
+        # The parser's own errors: a class of click or of Typer's copy of it, by version, and so known by its shape.
+        if not hasattr(error, "format_message"):
+            raise
+        return _misused(error)
+    # Typer turns Ctrl-C into this code on its own.
+    return _interrupted() if code == 130 else code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    show.console(stderr=True).print("interrupted", soft_wrap=True)
+    return 130
+
+
+def _reader_left() -> int:
+    # `| head` has seen enough. What Python still wants to flush at its end goes nowhere, quietly.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _refused(error: OSError) -> int:
+    place = f" {error.filename}" if error.filename else " on standard output" if error.errno == errno.ENOSPC else ""
+    show.failed(EdgexferError(f"the system refuses{place}: {error.strerror}", "check permissions and free space there"))
+    return 2
+
+
+def _misused(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return 2  # the help was printed when it was raised
+    path = context.command_path if context is not None else "edgexfer"
+    message, hint = " ".join(error.format_message().split()), f"see `{path} --help`"
+    if close := getattr(error, "possibilities", None):
+        message, hint = f"no such option: {error.option_name}", f"did you mean {' or '.join(close)}? {hint}"
+    show.failed(EdgexferError(message, hint))
+    return 2

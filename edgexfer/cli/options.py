@@ -1,0 +1,31 @@
+"""Arguments and options that several verbs share, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+BundleArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle (NAME.edgx).")]
+BackendOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", metavar="NAME", help="Engine to run with, such as [cyan]ort[/]; by default the target's own."
+    ),
+]
+ThreadsOption: TypeAlias = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="CPU threads of one inference; by default the target's.")
+]
+RecordOption: TypeAlias = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the record there; [cyan]-[/] prints it instead.")
+]
+
+
+def examples(*lines: str) -> str:
+    """Returns the text below a verb's help: one example a line, `command  # what it does`."""
+    shown = ["[bold]Examples[/bold]"]
+    for text in lines:
+        command, _, comment = text.partition("  # ")
+        shown.append(f"[cyan]{command}[/cyan]" + (f"  [dim]# {comment}[/dim]" if comment else ""))
+    return "\n\n".join(shown)

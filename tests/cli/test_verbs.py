@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import edgexfer as package
+from edgexfer.cli.main import app
+from edgexfer.core.target import target_names
+from edgexfer.gate.measurement import measurement_from_json, read_measurement
+from edgexfer.train.backbones import BACKBONES
+from tests.bundles import make_bundle
+from tests.cli.terminal import Terminal
+from tests.gate.images import COLOURS, write_image
+
+
+def verbs() -> list[str]:
+    return [str(command.name) for command in app.registered_commands]
+
+
+def test_predict_says_class_and_score(edgexfer: Terminal, bundle_folder: Path, data: Path) -> None:
+    said = edgexfer("predict", bundle_folder, data / "a" / "0.png", data / "b" / "0.png")
+    assert (said.code, said.err) == (0, "")
+    rows = [line.split() for line in said.out.splitlines()]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        (str(data / "a" / "0.png"), "a", "%"),
+        (str(data / "b" / "0.png"), "b", "%"),
+    ]
+
+
+def test_predict_top_and_json(edgexfer: Terminal, bundle_folder: Path, data: Path) -> None:
+    image = data / "c" / "0.png"
+    lines = edgexfer("predict", bundle_folder, image, "--top", 2).out.splitlines()
+    assert len(lines) == 2
+    record = json.loads(edgexfer("predict", bundle_folder, image, "--top", 9, "--json").out)
+    assert (record["kind"], record["format_version"]) == ("predictions", 1)
+    answer = record["predictions"][0]
+    assert (answer["path"], answer["label"]) == (str(image), "c")
+    assert answer["top"][0]["label"] == "c"
+    assert sum(entry["score"] for entry in answer["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_predict_json_keeps_what_failed(edgexfer: Terminal, bundle_folder: Path, data: Path) -> None:
+    said = edgexfer("predict", bundle_folder, data / "none.jpg", data / "a" / "0.png", "--json")
+    assert said.code == 2
+    answers = json.loads(said.out)["predictions"]
+    assert "does not exist" in answers[0]["error"]
+    assert answers[1]["label"] == "a"
+
+
+def test_names_are_printed_as_they_are(edgexfer: Terminal, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b.edgx", labels=("[red]a[/red]", "b\nb", "c"))
+    image = write_image(tmp_path / "[bold]x.png", COLOURS["a"])
+    said = edgexfer("predict", bundle, image, "--top", 3)
+    assert "[bold]x.png  [red]a[/red]" in said.out
+    assert "b\\nb" in said.out
+    assert len(said.out.splitlines()) == 3
+
+
+def test_evaluate_prints_and_writes_the_same(
+    edgexfer: Terminal, bundle_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    write_image(data / "a" / "green.png", COLOURS["b"], seed=777)
+    (data / "b" / "bad.jpg").write_bytes(b"")
+    said = edgexfer("evaluate", bundle_folder, data, "--json", tmp_path / "out.json")
+    assert (said.code, said.err) == (0, "")
+    result = read_measurement(tmp_path / "out.json")
+    assert result.to_json()["summary"]["top1"] == pytest.approx(12 / 13)
+    for text in ("92.3 %   of 13 images: 13 new", "a taken for b: 1", "b/bad.jpg is empty", "80.0 %"):
+        assert text in said.out
+    printed = edgexfer("evaluate", bundle_folder, data, "--json", "-")
+    assert measurement_from_json(json.loads(printed.out)).to_json()["summary"] == result.to_json()["summary"]
+    assert edgexfer("evaluate", bundle_folder, data, "--strict").code == 2
+
+
+def test_evaluate_shows_the_worst_of_many_classes(edgexfer: Terminal, tmp_path: Path) -> None:
+    labels = [f"class{number:02d}" for number in range(30)]
+    bundle = make_bundle(tmp_path / "b.edgx", labels=labels)
+    for number, label in enumerate(labels):
+        write_image(tmp_path / "data" / label / "x.png", (200, 30, 30), seed=number)
+    said = edgexfer("evaluate", bundle, tmp_path / "data")
+    assert said.code == 0
+    assert "and 10 classes at or above that recall" in said.out
+    shown = [line.split()[0] for line in said.out.splitlines() if line.strip().startswith("class") and "%" in line]
+    assert len(shown) == 20
+    assert "class00" not in shown  # the one that is right every time
+
+
+def test_bench_prints_and_writes(edgexfer: Terminal, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b.edgx", backend="fake", options={"latency_ms": 1.0})
+    said = edgexfer("bench", bundle, "--seconds", 0.05, "--json", tmp_path / "out.json", "--threads", 1)
+    assert said.code == 0
+    for text in ("fake 1, 1 thread", "p50 ms", "decode", "resize", "inference", "total", "JPEG of 640 x 480"):
+        assert text in said.out
+    assert read_measurement(tmp_path / "out.json").to_json()["summary"]["inference"]["p50_ms"] >= 1.0
+
+
+def test_bench_against_another(edgexfer: Terminal, tmp_path: Path) -> None:
+    fast = make_bundle(tmp_path / "fast.edgx", backend="fake", options={"latency_ms": 0.5}, name="fast")
+    slow = make_bundle(tmp_path / "slow.edgx", backend="fake", options={"latency_ms": 1.5}, name="slow")
+    said = edgexfer("bench", fast, "--against", slow, "--seconds", 0.05)
+    assert said.code == 0
+    assert "fast against slow: " in said.out
+    assert "times faster in inference time" in said.out
+    record = json.loads(edgexfer("bench", slow, "--against", fast, "--seconds", 0.05, "--json", "-").out)
+    assert record["ratio"] > 1
+
+
+def test_targets(edgexfer: Terminal) -> None:
+    said = edgexfer("targets")
+    assert said.code == 0
+    assert all(name in said.out for name in target_names())
+    one = edgexfer("targets", "raspberry-pi-5").out
+    assert "Cortex-A76" in one
+    assert "calibration  balanced-256" in one
+
+
+def test_backbones(edgexfer: Terminal) -> None:
+    said = edgexfer("backbones")
+    assert said.code == 0
+    assert all(name in said.out for name in BACKBONES)
+    assert "licence Apache-2.0" in edgexfer("backbones", "mobilenetv2-100").out
+
+
+def test_tables_fit_a_narrow_terminal(edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for verb in ("targets", "backbones", "doctor"):
+        said = edgexfer(verb)
+        tables = [line for line in said.out.splitlines() if line.startswith(" ")]
+        assert tables
+        assert max(len(line) for line in tables) <= 80
+    assert all(name in edgexfer("backbones").out for name in BACKBONES)
+
+
+def test_doctor_is_well_even_where_parts_are_missing(edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgexfer.cli import parts
+
+    said = edgexfer("doctor")
+    assert said.code == 0
+    assert f"edgexfer {package.__version__}" in said.out
+    for word in ("python", "8-bit", "onnxruntime", "compiler"):
+        assert word in said.out
+
+    monkeypatch.setattr(parts, "_version", lambda name: "2.0.1+cpu" if name == "torch" else None)
+    said = edgexfer("doctor")
+    assert said.code == 0
+    assert "pip install 'edgexfer[train]'" in said.out
+    assert "too old" in said.out
+    assert "  cpu        pip install 'edgexfer[cpu]'" in said.out
+
+
+def test_version_and_help(edgexfer: Terminal) -> None:
+    assert edgexfer("--version").out == f"edgexfer {package.__version__}\n"
+    bare = edgexfer()
+    assert bare.code == 0
+    for verb in verbs():
+        assert f" {verb} " in bare.out
+        said = edgexfer(verb, "--help")
+        assert said.code == 0
+        assert f"edgexfer {verb} " in said.out
+        assert "Examples" in said.out
+    assert edgexfer("data").code == 2
+    assert "check" in edgexfer("data", "--help").out
+
+
+def test_verbose_logs_and_quiet_does_not(edgexfer: Terminal, bundle_folder: Path, data: Path) -> None:
+    assert edgexfer("-v", "predict", bundle_folder, data / "a" / "0.png").code == 0
