@@ -22,12 +22,11 @@ def doctor() -> None:
 
     facts = host_facts()
     show.line(f"edgexfer {edgexfer.__version__}", "bold")
-    cores = show.count(facts["cores_logical"], "core")
     rows = {
         "python": f"{facts['python']} (numpy {facts['numpy']})",
         "system": f"{facts['os']}, kernel {facts['kernel']}, {facts['architecture']}",
         "machine": machine_class(facts),
-        "cpu": f"{facts['cpu'] or 'unknown'}, {cores}, {' '.join(facts['isa']) or 'no known 8-bit instructions'}",
+        "cpu": f"{facts['cpu'] or 'unknown'}: {' '.join(facts['isa']) or 'no known 8-bit instructions'}",
         "8-bit": _eight_bit(facts["isa"]),
         "memory": "unknown" if facts["memory_mib"] is None else f"{facts['memory_mib'] / 1024:.1f} GiB",
         "governor": ", ".join(facts["governor"]) or "none (virtual machine or container)",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ import typer
 import edgexfer
 from edgexfer.cli import backbones, bench, data, doctor, evaluate, lint, predict, report, show, targets
 from edgexfer.cli.options import examples
-from edgexfer.core.errors import EdgexferError
+from edgexfer.core.errors import EdgexferError, did_you_mean
 
 _MAKE, _USE, _KNOW = "Make", "Use and measure", "Look things up"
 _SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -144,5 +145,10 @@ def _misused(error: Any) -> int:
     message, hint = " ".join(error.format_message().split()), f"see `{path} --help`"
     if close := getattr(error, "possibilities", None):
         message, hint = f"no such option: {error.option_name}", f"did you mean {' or '.join(close)}? {hint}"
+    elif context is not None and (unknown := re.match(r"No such command '(.+?)'", message)):
+        message, hint = (
+            f"no such command '{unknown[1]}'",
+            did_you_mean(unknown[1], context.command.list_commands(context)),
+        )
     show.failed(EdgexferError(message, hint))
     return 2

@@ -34,8 +34,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def line(text: str = "", style: str = "") -> None:
-    """Prints one line as it is: no markup is read in it and it is never cut or wrapped."""
-    console().print(Text(printable(text), style), soft_wrap=True)
+    """Prints one line as it is: no markup is read in it. A terminal wraps it between words, a file never."""
+    target = console()
+    target.print(Text(printable(text), style), soft_wrap=not target.is_terminal)
 
 
 def paragraph(text: str) -> None:

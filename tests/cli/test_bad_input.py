@@ -144,7 +144,8 @@ def test_names_that_are_misspelt(edgexfer: Terminal, bundle_folder: Path, data: 
     refused(edgexfer("backbones", "resnet81"), "did you mean 'resnet18'")
     refused(edgexfer("predict", bundle_folder, image, "--backend", "otr"), "did you mean 'ort'")
     refused(edgexfer("evaluate", bundle_folder, data, "--split", "vall"), "did you mean 'val'")
-    refused(edgexfer("predct"), "predct", "predict")
+    refused(edgexfer("predct"), "no such command 'predct'", "did you mean 'predict'?", "doctor")
+    refused(edgexfer("data", "chek"), "did you mean 'check'?")
     refused(edgexfer("predict", "--tpo", "3", bundle_folder, image), "--tpo", "--top")
     refused(edgexfer("predict"), "BUNDLE", "edgexfer predict --help")
 

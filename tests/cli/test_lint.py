@@ -1,0 +1,59 @@
+"""How findings are told; which findings there are is proven in tests/train."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.cli.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class Finding:
+    rule: str
+    node: str
+    message: str
+    remedy: str
+
+
+def linter(findings: list[Finding]) -> ModuleType:
+    module = ModuleType("edgexfer.train.lint")
+    module.lint = lambda bundle: findings  # type: ignore[attr-defined]  # noqa: ARG005
+    return module
+
+
+def test_findings_are_named_and_fail(edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Finding("float-conv", "/blocks.0/Conv", "runs in float", "quantize both inputs")]
+    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", linter(found))
+    said = edgexfer("lint", bundle_folder)
+    assert (said.code, said.err) == (1, "")
+    for text in ("float-conv: /blocks.0/Conv", "runs in float", "remedy: quantize both inputs", "1 finding in "):
+        assert text in said.out
+
+
+def test_a_clean_bundle_passes(edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", linter([]))
+    said = edgexfer("lint", bundle_folder)
+    assert said.code == 0
+    assert said.out.startswith("ok: ")
+
+
+def test_without_the_training_part_it_says_what_to_install(
+    edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(bundle: Path) -> list[Finding]:  # noqa: ARG001
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    module = linter([])
+    module.lint = absent  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", module)
+    said = edgexfer("lint", bundle_folder)
+    assert said.code == 2
+    assert (
+        said.err
+        == "error: this needs the package 'onnx', which is not installed\nhint:  pip install 'edgexfer[train]'\n"
+    )
