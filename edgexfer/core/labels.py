@@ -34,7 +34,9 @@ def check_same_labels(expected: Sequence[str], found: Sequence[str], where: str,
         )
     missing = [name for name in expected if name not in found]
     if missing and not partial:
-        raise DataError(f"{where} has no images of {_names(missing)}", "add images of it, or give --partial if that is meant")
+        raise DataError(
+            f"{where} has no images of {_names(missing)}", "add images of it, or give --partial if that is meant"
+        )
 
 
 def _names(names: Sequence[str]) -> str:

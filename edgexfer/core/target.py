@@ -123,7 +123,9 @@ def _find(name_or_path: str, folder: str, noun: str) -> Path:
     shipped = _shipped(folder) / f"{name_or_path}.toml"
     if not shipped.is_file():
         known = [p.stem for p in _shipped(folder).glob("*.toml")]
-        raise SettingsError(f"unknown {noun} '{name_or_path}'", f"{did_you_mean(name_or_path, known)}; or a path to a .toml")
+        raise SettingsError(
+            f"unknown {noun} '{name_or_path}'", f"{did_you_mean(name_or_path, known)}; or a path to a .toml"
+        )
     return shipped
 
 

@@ -78,7 +78,9 @@ class Checkpoint:
             ArtifactError: the checkpoint is quantized, or its weights do not fit its backbone.
         """
         if self.quantization is not None:
-            raise ArtifactError(f"{self.folder} is quantized, expected a float checkpoint", "give the RUN it was made from")
+            raise ArtifactError(
+                f"{self.folder} is quantized, expected a float checkpoint", "give the RUN it was made from"
+            )
         network = empty_network(self.backbone, len(self.labels), self.preprocess)
         try:
             network.load_state_dict(self.state())
@@ -102,7 +104,9 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     path = Path(folder)
     partial = path.with_name(f"{path.name}.partial")
     if not path.exists() and partial.exists():
-        raise ArtifactError(f"{path} is not finished: its training was interrupted", "go on with `edgexfer finetune DATA --resume`")
+        raise ArtifactError(
+            f"{path} is not finished: its training was interrupted", "go on with `edgexfer finetune DATA --resume`"
+        )
     manifest = read_manifest(path, "checkpoint")
     try:
         labels = tuple(manifest["labels"])

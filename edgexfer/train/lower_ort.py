@@ -9,12 +9,15 @@ Rules: ONNX Runtime's qdq_transformer selectors; docs/architecture.md, "Dialects
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from edgexfer.train.onnx_graph import Graph
 
+_LARGEST_STEPS = 2.0**30  # of a bias, in its product's scale: half of int32, the rest is the sum's
 _MOVES_NO_VALUES = ("Flatten", "Reshape", "Squeeze", "Transpose")
 
 
@@ -30,10 +33,7 @@ def store_weights_as_int8(graph: Graph) -> None:
     """Replaces QuantizeLinear of a constant by the int8 constant it computes: a quarter of the bytes."""
     for node in [n for n in graph.nodes if n.op_type == "QuantizeLinear" and n.input[0] in graph.constants]:
         weight, scale, zero = (graph.constants[name] for name in node.input[:3])
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-        shape = [1] * weight.ndim
-        if scale.ndim == 1 and scale.size > 1:
-            shape[axis] = scale.size
+        shape = _shape_along_axis(node, weight, scale)
         limits = np.iinfo(zero.dtype)
         steps = np.rint(weight / scale.reshape(shape)) + zero.reshape(shape).astype(np.float32)
         stored = graph.constant(f"{node.input[0]}_int8", np.clip(steps, limits.min, limits.max).astype(zero.dtype))
@@ -41,7 +41,16 @@ def store_weights_as_int8(graph: Graph) -> None:
         graph.remove(node)
 
 
-def quantizer_of(graph: Graph, name: str) -> tuple[NDArray[np.float32], NDArray[np.generic]] | None:
+def _shape_along_axis(node: NodeProto, weight: NDArray[Any], scale: NDArray[Any]) -> list[int]:
+    """Returns the shape in which `scale` is multiplied with `weight`."""
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    shape = [1] * weight.ndim
+    if scale.ndim == 1 and scale.size > 1:
+        shape[axis] = scale.size
+    return shape
+
+
+def quantizer_of(graph: Graph, name: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Returns scale and zero point of the DequantizeLinear that makes `name`, None where another node does."""
     node = graph.producer(name)
     if node is None or node.op_type != "DequantizeLinear":
@@ -55,6 +64,7 @@ def _quantize_biases(graph: Graph) -> None:
         bias = graph.constants.get(node.input[2])
         if data is None or weight is None or bias is None:
             continue
+        weight = _widened(graph, node.input[1], np.abs(bias) / data[0] / _LARGEST_STEPS)
         scale = np.broadcast_to(data[0].reshape(-1) * weight[0].reshape(-1), bias.shape).astype(np.float32)
         limits = np.iinfo(np.int32)
         steps = np.clip(np.rint(bias.astype(np.float64) / scale), limits.min, limits.max).astype(np.int32)
@@ -68,11 +78,31 @@ def _quantize_biases(graph: Graph) -> None:
         node.input[2] = output
 
 
+def _widened(graph: Graph, name: str, least: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Raises weight scales to `least`, below which a channel's bias does not fit int32; returns what is now there.
+
+    It happens to channels whose weights are next to nothing: what they lose is less still, beside their bias.
+    """
+    dequantize = graph.producer(name)
+    assert dequantize is not None  # noqa: S101 - the caller has asked
+    steps, scale, zero = (graph.constants[part] for part in dequantize.input)
+    wider = np.maximum(scale, least if scale.size > 1 else least.max()).astype(np.float32)
+    if zero.any() or (wider == scale).all():
+        return scale, zero
+    shape = _shape_along_axis(dequantize, steps, scale)
+    fewer = np.rint(steps * (scale / wider).reshape(shape)).astype(steps.dtype)
+    dequantize.input[0] = graph.constant(dequantize.input[0], fewer)
+    dequantize.input[1] = graph.constant(dequantize.input[1], wider)
+    return wider, zero
+
+
 def _drop_covered_clips(graph: Graph) -> None:
     """Drops a Relu or Clip whose bounds the quantizer behind it imposes anyway (saturation does the same)."""
     for node in [n for n in graph.nodes if n.op_type in ("Relu", "Clip")]:
         behind = graph.consumers(node.output[0])
-        if behind and all(n.op_type == "QuantizeLinear" and _covers(graph, node, n) for n in behind):
+        if node.output[0] in graph.outputs or not behind:
+            continue
+        if all(n.op_type == "QuantizeLinear" and _covers(graph, node, n) for n in behind):
             graph.replace_input(node.output[0], node.input[0])
             graph.remove(node)
 

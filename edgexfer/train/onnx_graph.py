@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +16,13 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+_NUMBERS = {
+    "value": None,
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
 
 
 @dataclass
@@ -28,9 +36,14 @@ class Graph:
     """
 
     nodes: list[NodeProto]
-    constants: dict[str, NDArray[np.generic]]
+    constants: dict[str, NDArray[Any]]
     model: ModelProto
     _fresh: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def outputs(self) -> set[str]:
+        """The names of what the graph gives."""
+        return {value.name for value in self.model.graph.output}
 
     def producer(self, name: str) -> NodeProto | None:
         """Returns the node that computes `name`, None for inputs and constants."""
@@ -40,7 +53,7 @@ class Graph:
         """Returns the nodes that read `name`."""
         return [node for node in self.nodes if name in node.input]
 
-    def constant(self, stem: str, value: NDArray[np.generic]) -> str:
+    def constant(self, stem: str, value: NDArray[Any]) -> str:
         """Adds a constant under a fresh name made from `stem` and returns that name."""
         name = self.fresh(stem)
         self.constants[name] = value
@@ -51,11 +64,12 @@ class Graph:
         while True:
             self._fresh[stem] += 1
             name = f"{stem}_{self._fresh[stem]}"
-            if name not in self.constants and self.producer(name) is None:
+            is_input = any(value.name == name for value in self.model.graph.input)
+            if name not in self.constants and self.producer(name) is None and not is_input:
                 return name
 
     def replace_input(self, old: str, new: str) -> None:
-        """Lets every node, and the graph's outputs, read `new` where they read `old`."""
+        """Lets every node read `new` where it read `old`."""
         for node in self.nodes:
             for position, name in enumerate(node.input):
                 if name == old:
@@ -75,24 +89,47 @@ class Graph:
         """Takes `node` out; its consumers are left as they are."""
         self.nodes = [other for other in self.nodes if other is not node]
 
+    def bypass(self, node: NodeProto) -> None:
+        """Takes out `node`, which gives its first input on unchanged; the graph's outputs keep their names.
+
+        It stays where it alone connects an output with an input, a constant or another output.
+        """
+        given, result = node.input[0], node.output[0]
+        if result not in self.outputs:
+            self.replace_input(result, given)
+            self.remove(node)
+            return
+        producer = self.producer(given)
+        if producer is None or given in self.outputs:
+            return
+        self.remove(node)
+        self.replace_input(given, result)
+        producer.output[list(producer.output).index(given)] = result
+
 
 def read_graph(model: ModelProto) -> Graph:
-    """Reads a model's main graph; `Constant` nodes become constants."""
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    """Reads a model's main graph, to be edited apart from it; `Constant` nodes with numbers become constants."""
+    own = ModelProto()
+    own.CopyFrom(model)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in own.graph.initializer}
     nodes = []
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    for node in own.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name in _NUMBERS:
+            value = helper.get_attribute_value(node.attribute[0])
+            dtype = _NUMBERS[node.attribute[0].name]
+            constants[node.output[0]] = numpy_helper.to_array(value) if dtype is None else np.array(value, dtype)
         else:
             nodes.append(node)
-    return Graph(nodes, constants, model)
+    return Graph(nodes, constants, own)
 
 
 def to_model(graph: Graph, *, name: str, producer: str) -> ModelProto:
     """Returns a checked model with the graph's nodes and those constants that are still read."""
     drop_dead_nodes(graph)
     read = {name for node in graph.nodes for name in node.input}
-    initializers = [numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in graph.constants.items() if k in read]
+    initializers = [
+        numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in graph.constants.items() if k in read
+    ]
     source = graph.model
     model = helper.make_model(
         helper.make_graph(graph.nodes, name, list(source.graph.input), list(source.graph.output), initializers),
@@ -106,9 +143,8 @@ def to_model(graph: Graph, *, name: str, producer: str) -> ModelProto:
 
 def drop_dead_nodes(graph: Graph) -> None:
     """Removes nodes whose outputs nobody reads."""
-    outputs = {value.name for value in graph.model.graph.output}
     while True:
-        read = outputs | {name for node in graph.nodes for name in node.input}
+        read = graph.outputs | {name for node in graph.nodes for name in node.input}
         alive = [node for node in graph.nodes if any(name in read for name in node.output)]
         if len(alive) == len(graph.nodes):
             return
@@ -127,7 +163,8 @@ def simplify(graph: Graph) -> None:
 def _fold_constants(graph: Graph) -> None:
     opset = graph.model.opset_import
     for node in list(graph.nodes):
-        if node.op_type in QUANTIZERS or not all(name == "" or name in graph.constants for name in node.input):
+        known = all(name == "" or name in graph.constants for name in node.input)
+        if node.op_type in QUANTIZERS or not known or not graph.outputs.isdisjoint(node.output):
             continue
         inputs = {name: graph.constants[name] for name in node.input if name}
         values = ReferenceEvaluator(_model_of(node, inputs, list(opset))).run(None, inputs)
@@ -135,41 +172,59 @@ def _fold_constants(graph: Graph) -> None:
         graph.remove(node)
 
 
-def _model_of(node: NodeProto, inputs: dict[str, NDArray[np.generic]], opset: list[onnx.OperatorSetIdProto]) -> ModelProto:
-    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()]
+def _model_of(node: NodeProto, inputs: dict[str, NDArray[Any]], opset: list[onnx.OperatorSetIdProto]) -> ModelProto:
+    infos = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()
+    ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
     return helper.make_model(helper.make_graph([node], "one", infos, outputs), opset_imports=opset)
 
 
 def _drop_identities(graph: Graph) -> None:
     for node in [n for n in graph.nodes if n.op_type in ("Identity", "Dropout")]:
-        graph.replace_input(node.output[0], node.input[0])
-        graph.remove(node)
+        graph.bypass(node)
 
 
 def _merge_paddings(graph: Graph) -> None:
     for pad in [n for n in graph.nodes if n.op_type == "Pad"]:
         convolutions = graph.consumers(pad.output[0])
-        pads = graph.constants.get(pad.input[1])
-        value = graph.constants.get(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else np.zeros(())
-        mergeable = pads is not None and value is not None and not value.any() and not pads[[0, 1, 4, 5]].any()
-        if not mergeable or not all(n.op_type == "Conv" for n in convolutions):
+        pads = _plain_zeros(graph, pad)
+        readers_are_convolutions = all(n.op_type == "Conv" for n in convolutions)
+        if pads is None or not readers_are_convolutions or pad.output[0] in graph.outputs:
             continue
         for conv in convolutions:
             own = next((a for a in conv.attribute if a.name == "pads"), None)
-            total = [int(p) for p in pads[[2, 3, 6, 7]]]
+            total = pads
             if own is not None:
-                total = [a + b for a, b in zip(total, own.ints, strict=True)]
+                total = [a + b for a, b in zip(pads, own.ints, strict=True)]
                 conv.attribute.remove(own)
             conv.attribute.append(helper.make_attribute("pads", total))
             conv.input[0] = pad.input[0]
         graph.remove(pad)
 
 
+def _plain_zeros(graph: Graph, pad: NodeProto) -> list[int] | None:
+    """Returns top, left, bottom and right where `pad` does what a convolution's own padding does, else None."""
+    mode = next((a.s for a in pad.attribute if a.name == "mode"), b"constant")
+    if mode != b"constant" or len(pad.input) < 2 or any(pad.input[3:]):
+        return None
+    pads = graph.constants.get(pad.input[1])
+    value = graph.constants.get(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else np.zeros(())
+    if pads is None or value is None or value.any() or pads.shape != (8,):
+        return None
+    if pads[[0, 1, 4, 5]].any() or pads.min() < 0:
+        return None
+    return [int(p) for p in pads[[2, 3, 6, 7]]]
+
+
 def _make_lone_scales_scalars(graph: Graph) -> None:
     # A one-element vector means "per channel" to the engines; QLinearAdd and TensorRT then refuse it.
     for node in [n for n in graph.nodes if n.op_type in QUANTIZERS]:
-        for position in (1, 2):
-            value = graph.constants[node.input[position]]
-            if value.shape == (1,):
-                graph.constants[node.input[position]] = value.reshape(())
+        for position, name in enumerate(node.input):
+            value = graph.constants.get(name)
+            if position == 0 or value is None or value.shape != (1,):
+                continue
+            if all(reader.op_type in QUANTIZERS for reader in graph.consumers(name)):
+                graph.constants[name] = value.reshape(())
+            else:
+                node.input[position] = graph.constant(name, value.reshape(()))

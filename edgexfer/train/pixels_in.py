@@ -28,13 +28,15 @@ def take_pixels(graph: Graph, height: int, width: int, scale: float, zero: int, 
     planes = graph.fresh("planes")
     nodes = [helper.make_node("Transpose", [PIXELS], [planes], name="to_planes", perm=[0, 3, 1, 2])]
     centred = graph.fresh("centred")
-    scales = [graph.constant("pixel_scale", np.float32(scale).reshape(()))]
+    scales = [graph.constant("pixel_scale", np.array(scale, np.float32))]
     if dialect == "ort":
-        zeros = graph.constant("pixel_zero", np.uint8(zero).reshape(()))
-        nodes.append(helper.make_node("DequantizeLinear", [planes, *scales, zeros], [centred], name="dequantize_pixels"))
+        zeros = graph.constant("pixel_zero", np.array(zero, np.uint8))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [planes, *scales, zeros], [centred], name="dequantize_pixels")
+        )
     else:
         floats, shifted = graph.fresh("floats"), graph.fresh("shifted")
-        zeros = graph.constant("pixel_zero", np.float32(zero).reshape(()))
+        zeros = graph.constant("pixel_zero", np.array(zero, np.float32))
         # The cast comes first: TensorRT accepts a uint8 input only where a conversion reads it.
         nodes = [
             helper.make_node("Cast", [PIXELS], [floats], name="pixels_to_float", to=TensorProto.FLOAT),
@@ -45,7 +47,9 @@ def take_pixels(graph: Graph, height: int, width: int, scale: float, zero: int, 
     first = centred if dialect == "tensorrt" else _skip_input_quantizer(graph, old, centred)
     graph.replace_input(old, first)
     graph.nodes[:0] = nodes
-    graph.model.graph.input[0].CopyFrom(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", height, width, 3]))
+    graph.model.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", height, width, 3])
+    )
 
 
 def _skip_input_quantizer(graph: Graph, old: str, centred: str) -> str:
@@ -62,5 +66,3 @@ def give_probabilities(graph: Graph, classes: int) -> None:
     graph.nodes.append(helper.make_node("Softmax", [logits], [PROBABILITIES], name="softmax", axis=1))
     info = helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", classes])
     graph.model.graph.output[0].CopyFrom(info)
-
-

@@ -118,7 +118,8 @@ def prepare_again(
         changed = [row.path for row in rows if row.path not in by_name or by_name[row.path].sha256 != row.sha256]
         if changed:
             raise DataError(
-                f"{len(changed)} of {len(rows)} images are gone or were changed since the split was made, such as {changed[0]}",
+                f"{len(changed)} of {len(rows)} images are gone or were changed since the split was made, "
+                f"such as {changed[0]}",
                 "restore them, or fine-tune anew",
             )
         order = np.array([by_name[row.path].index for row in rows], dtype=np.int64)

@@ -1,0 +1,30 @@
+"""Tests of training: skipped as a whole, with the reason, where the extra [train] is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+_THERE = all(importlib.util.find_spec(name) for name in ("torch", "timm", "lightning", "onnx", "sklearn"))
+_LIGHT = ("test_pixel_cache.py", "test_split.py")  # numpy and Pillow are all they need
+
+
+class _Skipped(pytest.Module):
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        pytest.skip("PyTorch and its kin are not installed (pip install 'edgexfer[train]')", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    if _THERE or module_path.name in _LIGHT:
+        return None
+    return _Skipped.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads() -> None:
+    if _THERE:
+        import torch
+
+        torch.set_num_threads(2)
