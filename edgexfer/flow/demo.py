@@ -1,0 +1,82 @@
+"""demo: the main job on an example that is inside the install: scikit-learn's scans of handwritten digits."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from edgexfer.core.errors import EdgexferError
+from edgexfer.core.files import staged_folder
+from edgexfer.core.prediction import Prediction
+from edgexfer.core.target import load_target
+from edgexfer.core.threads import Progress
+from edgexfer.flow.export import Exported, export
+from edgexfer.gate.report import report
+from edgexfer.runtime.classifier import load
+
+log = logging.getLogger(__name__)
+
+TARGET = "x86-cpu"
+_INK = 16  # the scans' darkest value; they count ink, so paper is 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Attributes:
+        images: class folders with the scans.
+        run: the checkpoint.
+        exported: the bundle and what was measured.
+        report: the HTML page.
+        sample: a held-out scan.
+        prediction: what the bundle says about it.
+    """
+
+    images: Path
+    run: Path
+    exported: Exported
+    report: Path
+    sample: Path
+    prediction: Prediction
+
+
+def demo(out: Path, *, progress: Progress | None = None) -> Demo:
+    """Fine-tunes EfficientNet-Lite0 on 1,797 scans of digits, quantizes, exports, measures, reports and predicts.
+
+    Args:
+        out: a folder for all of it; an earlier demo in it is replaced.
+        progress: called with (done, all) while images are read.
+
+    Raises:
+        EdgexferError: `out` cannot be written, or holds something that is no demo.
+    """
+    from edgexfer.train.finetune import finetune
+    from edgexfer.train.task import FinetuneSettings
+
+    images, run, bundle = out / "digits", out / "runs" / "digits", out / "digits.edgx"
+    if out.exists() and any(out.iterdir()) and not images.is_dir():
+        raise EdgexferError(f"{out} is not empty and holds no demo", "choose another folder with --out")
+    log.info("writing 1,797 scans of handwritten digits to %s", images)
+    write_digits(images)
+    checkpoint = finetune(images, run, FinetuneSettings(), overwrite=True, progress=progress)
+    exported = export(run, load_target(TARGET), bundle, overwrite=True, progress=progress)
+    page = report(bundle, out / "digits.html")
+    sample = images / next(row.path for row in checkpoint.rows if row.split == "test")
+    with load(bundle) as classifier:
+        return Demo(images, run, exported, page, sample, classifier(sample))
+
+
+def write_digits(folder: Path) -> None:
+    """Writes the scans as 8x8 grey PNG files in class folders 0 to 9, ink black on white paper."""
+    from edgexfer.train.digits import digits
+
+    scans, classes = digits()
+    with staged_folder(folder, overwrite=True) as stage:
+        for index, (scan, label) in enumerate(zip(scans, classes, strict=True)):
+            path = stage / str(label) / f"{index:04d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(255 - (scan * (255 / _INK)).round().astype("uint8")).save(path)

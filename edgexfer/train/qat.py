@@ -1,0 +1,145 @@
+"""compress: Checkpoint -> Checkpoint. NNCF's quantizers learn with the weights, taught by the float network.
+
+Range initialisation on calibration images of the training split, then quantization-aware training (Jacob et al.
+2018) distilled from the float checkpoint. Epoch 0 of the history is the network right after calibration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+
+from edgexfer.core.errors import SettingsError
+from edgexfer.core.files import explained_write, refuse_existing
+from edgexfer.core.target import CalibrationRecipe, Target, load_calibration
+from edgexfer.train.augment import Augmentation
+from edgexfer.train.calibrate import calibration_rows
+from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
+from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.finetune import dataset_of
+from edgexfer.train.fit import fit
+from edgexfer.train.judge import figures
+from edgexfer.train.memory import keep_freed_memory
+from edgexfer.train.prepared import Prepared, Progress, prepare_again
+from edgexfer.train.quantizers import place_quantizers, quantizer_config
+from edgexfer.train.task import usable_device
+from edgexfer.train.trainee import Schedule, Trainee
+
+log = logging.getLogger(__name__)
+
+_IMAGES_SEEN = 2_500  # by quantization-aware training unless told otherwise: in all, but between 1 and 3 epochs
+_LEARNING_RATE = 1e-4
+_DISTILLATION = 0.8
+
+
+def compress(
+    checkpoint: Checkpoint,
+    target: Target,
+    out: Path,
+    *,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Quantizes a float checkpoint for a target and lets it learn with the quantizers in place.
+
+    Args:
+        checkpoint: a float one.
+        target: decides dialect, weight bits and calibration recipe.
+        out: the new checkpoint's folder.
+        data: the images, where they are no longer where the checkpoint was trained.
+        epochs: of quantization-aware training; 0 for calibration alone; None lets the number of images decide.
+        device: "auto", "cpu" or "cuda".
+        overwrite: replace an older `out`.
+        progress: called with (done, all) while images are read.
+
+    Raises:
+        EdgexferError: the images are gone or were changed, or `out` exists or cannot be written.
+    """
+    if epochs is not None and epochs < 0:
+        raise SettingsError(f"epochs is {epochs}, expected 0 or more")
+    refuse_existing(out, overwrite=overwrite)
+    recipe = load_calibration(target.calibration)
+    network = checkpoint.float_network()
+    where = usable_device(device)
+    keep_freed_memory()
+    dataset = dataset_of(checkpoint, data)
+    prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
+    with explained_write(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder, prepared.cache:
+            return _compress(checkpoint, network, prepared, target, recipe, Path(folder), out, epochs, where, overwrite)
+
+
+def _compress(
+    checkpoint: Checkpoint,
+    network: DeployNetwork,
+    prepared: Prepared,
+    target: Target,
+    recipe: CalibrationRecipe,
+    folder: Path,
+    out: Path,
+    epochs: int | None,
+    device: str,
+    overwrite: bool,
+) -> Checkpoint:
+    chosen = calibration_rows(prepared.rows, recipe)
+    log.info("calibrating on %d training images for %s", len(chosen), target.name)
+    pixels = torch.from_numpy(prepared.cache[chosen]).permute(0, 3, 1, 2)
+    quantized = place_quantizers(network, pixels, target, recipe)
+    train, val = prepared.indices("train"), prepared.indices("val")
+    if epochs is None:
+        epochs = min(3, max(1, math.ceil(_IMAGES_SEEN / len(train))))
+    schedule = Schedule(
+        epochs=epochs,
+        batch_size=min(32, len(train)),
+        learning_rate=_LEARNING_RATE,
+        layer_decay=1.0,
+        label_smoothing=0.0,
+        distillation=_DISTILLATION,
+        seed=int(checkpoint.manifest["settings"]["seed"]),
+    )
+    augmentation = Augmentation(mirror=bool(checkpoint.manifest["mirror"]))
+    ids = prepared.class_ids
+    trainee = Trainee(quantized, prepared.cache, ids, train, val, schedule, augmentation, teacher=network)
+    best = fit(trainee, folder, stage="qat", patience=None, device=device)
+    metrics = {
+        split: figures(quantized, prepared.cache, ids, rows)
+        for split in ("val", "test")
+        if len(rows := prepared.indices(split))
+    }
+    kept = ("backbone", "preprocess", "pretrained", "settings", "mirror", "data", "val", "dataset_digest")
+    content = {
+        "name": checkpoint.manifest["name"],
+        "precision": "int8",
+        **{key: checkpoint.manifest[key] for key in kept},
+        "best_epoch": best["epoch"],
+        "metrics": metrics,
+        "float_metrics": checkpoint.manifest["metrics"],
+        "images_left_out": [],
+        "parent": checkpoint.digest,
+        "quantization": {
+            "dialect": target.dialect,
+            "weight_bits": target.weight_bits,
+            "recipe": dataclasses.asdict(recipe),
+            "images": [prepared.rows[i].sha256 for i in chosen],
+            "schedule": dataclasses.asdict(schedule),
+            "nncf": quantizer_config(quantized),
+        },
+    }
+    return save_checkpoint(
+        out,
+        state=quantized.state_dict(),
+        history=folder / HISTORY,
+        rows=prepared.rows,
+        labels=checkpoint.labels,
+        content=content,
+        overwrite=overwrite,
+    )
