@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from edgexfer.cli import show
+
 if TYPE_CHECKING:
     from edgexfer.core.dataset import Dataset
     from edgexfer.core.intake import Intake, Usable
@@ -58,7 +60,7 @@ def _inspect(dataset: Dataset) -> Intake:
 
 def _show(intake: Intake) -> None:
     console = Console(highlight=False)
-    console.print(f"usable images in {escape(_printable(str(intake.dataset.root)))}", soft_wrap=True)
+    console.print(f"usable images in {escape(show.printable(str(intake.dataset.root)))}", soft_wrap=True)
     console.print(_classes(intake))
     record = intake.to_json()
     for side in ("width", "height"):
@@ -88,7 +90,7 @@ def _list(console: Console, title: str, lines: Sequence[str]) -> None:
         return
     console.print(f"\n{title}: {len(lines)}")
     for line in lines[:_LISTED]:
-        console.print(f"  {escape(_printable(line))}", soft_wrap=True)
+        show.line(f"  {line}")
     if len(lines) > _LISTED:
         console.print(f"  and {len(lines) - _LISTED} more; --json FILE lists all")
 
@@ -96,8 +98,3 @@ def _list(console: Console, title: str, lines: Sequence[str]) -> None:
 def _group(group: Sequence[Usable]) -> str:
     labels = {item.sample.label for item in group}
     return " = ".join(f"{item.name} ({item.sample.label})" if len(labels) > 1 else item.name for item in group)
-
-
-def _printable(text: str) -> str:
-    # A file name may hold bytes that are not UTF-8, or a line break: it is shown as its escape.
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

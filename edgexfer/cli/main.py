@@ -17,7 +17,22 @@ from typing import Annotated, Any
 import typer
 
 import edgexfer
-from edgexfer.cli import backbones, bench, data, doctor, evaluate, lint, predict, report, show, targets
+from edgexfer.cli import (
+    backbones,
+    bench,
+    compress,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    finetune,
+    lint,
+    predict,
+    report,
+    show,
+    targets,
+)
 from edgexfer.cli.options import examples
 from edgexfer.core.errors import EdgexferError, did_you_mean
 
@@ -61,6 +76,28 @@ def _add(verb: Any, panel: str, *lines: str) -> None:
     app.command(verb.__name__, epilog=examples(*lines), rich_help_panel=panel)(verb)
 
 
+_add(demo.demo, _MAKE, "edgexfer demo", "edgexfer demo --out /tmp/demo")
+_add(
+    finetune.finetune,
+    _MAKE,
+    "edgexfer finetune photos/",
+    "edgexfer finetune photos/ --out runs/small --backbone mobilenetv2-050 --epochs 20",
+    "edgexfer finetune photos/ --config settings.toml",
+    "edgexfer finetune photos/ --resume  # after an interruption",
+)
+_add(
+    export.export,
+    _MAKE,
+    "edgexfer export runs/photos --target x86-cpu",
+    "edgexfer export runs/photos --target raspberry-pi-5 --out photos.edgx",
+    "edgexfer export runs/photos --target x86-cpu --precision float32",
+)
+_add(
+    compress.compress,
+    _MAKE,
+    "edgexfer compress runs/photos",
+    "edgexfer compress runs/photos --target jetson-orin-nano --epochs 4",
+)
 _add(
     predict.predict,
     _USE,
@@ -103,10 +140,19 @@ def run(arguments: Sequence[str]) -> int:
     except EdgexferError as error:
         show.failed(error)
         return 2
+    except show.Interrupted as error:
+        return _interrupted(str(error))
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except BrokenPipeError:
         return _reader_left()
+    except SystemExit as error:
+        # rich and Lightning end the process themselves, where they meet one of these two.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _reader_left()
+        if isinstance(error.__context__, KeyboardInterrupt):
+            return _interrupted()
+        raise
     except OSError as error:
         if error.errno not in _SYSTEM_REFUSALS:
             raise
@@ -120,8 +166,9 @@ def run(arguments: Sequence[str]) -> int:
     return _interrupted() if code == 130 else code if isinstance(code, int) else 0
 
 
-def _interrupted() -> int:
-    show.console(stderr=True).print("interrupted", soft_wrap=True)
+def _interrupted(command: str = "") -> int:
+    text = f"interrupted; go on with: {command}" if command else "interrupted"
+    show.console(stderr=True).print(text, soft_wrap=True, markup=False)
     return 130
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -22,6 +23,20 @@ RecordOption: TypeAlias = Annotated[
 ]
 
 
+class Device(str, Enum):
+    """Where to train."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+DeviceOption: TypeAlias = Annotated[
+    Device | None, typer.Option("--device", help="Where to train; [cyan]auto[/] takes a GPU where there is one.")
+]
+OverwriteOption: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an older one there.")]
+
+
 def examples(*lines: str) -> str:
     """Returns the text below a verb's help: one example a line, `command  # what it does`."""
     shown = ["[bold]Examples[/bold]"]
@@ -29,3 +44,8 @@ def examples(*lines: str) -> str:
         command, _, comment = text.partition("  # ")
         shown.append(f"[cyan]{command}[/cyan]" + (f"  [dim]# {comment}[/dim]" if comment else ""))
     return "\n\n".join(shown)
+
+
+def named(place: Path) -> Path:
+    """Returns `place` as a path that ends in the folder's own name, not in "." or "..": siblings are made from it."""
+    return place if place.name not in ("", "..") else place.resolve()

@@ -26,6 +26,10 @@ _LOG_WIDTH = 120
 Progress = Callable[[float, float], None]
 
 
+class Interrupted(Exception):  # noqa: N818 - no error: the user wanted it
+    """Ctrl-C in a verb that knows how to go on; the message is the command, or empty."""
+
+
 def console(*, stderr: bool = False) -> Console:
     """Returns the console of standard output, or of standard error; plain where it is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
@@ -54,9 +58,9 @@ def failed(error: EdgexferError) -> None:
 
 def warn(text: str) -> None:
     """Prints `warning: ...` on standard error."""
-    console(stderr=True).print(
-        Text("warning: ", "bold yellow").append(printable(text), "default not bold"), soft_wrap=True
-    )
+    target = console(stderr=True)
+    shown = Text("warning: ", "bold yellow").append(printable(text), "default not bold")
+    target.print(shown, soft_wrap=not target.is_terminal)
 
 
 def table(*columns: str, right: tuple[str, ...] = (), title: str = "") -> Table:

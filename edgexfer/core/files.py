@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -71,7 +72,7 @@ def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     Args:
         out: where the finished folder shall lie. Parents are created.
-        overwrite: replace an existing `out` (it is kept until the new one is whole).
+        overwrite: replace an older artifact at `out` (it is kept until the new one is whole).
 
     Raises:
         EdgexferError: `out` exists and may not be replaced, or cannot be written.
@@ -88,9 +89,24 @@ def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Raises EdgexferError where `out` exists and may not be replaced."""
-    if out.exists() and not overwrite:
-        raise EdgexferError(f"{out} exists already", "choose another place with --out, or replace it with --overwrite")
+    """Raises EdgexferError where `out` exists, unless it is an artifact and `overwrite` is wanted."""
+    if not out.exists():
+        return
+    artifact = _is_artifact(out)
+    if not (overwrite and artifact):
+        mend = "choose another place with --out"
+        if artifact:
+            raise EdgexferError(f"{out} exists already", f"{mend}, or replace it with --overwrite")
+        raise EdgexferError(f"{out} exists already and is neither a checkpoint nor a bundle", mend)
+
+
+def _is_artifact(folder: Path) -> bool:
+    # A mistyped --out must not cost the user's photographs.
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") in ("checkpoint", "bundle")
 
 
 def replace_folder(source: Path, out: Path) -> None:

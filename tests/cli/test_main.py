@@ -93,7 +93,24 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     command = [sys.executable, "-m", "edgexfer", "backbones"]
     done = subprocess.run(command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_library_that_ends_the_process_at_ctrl_c_is_an_interruption(
+    edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr(main.show, "line", broken)
+    said = edgexfer("--version")
+    assert (said.code, said.err) == (130, "interrupted\n")
+    monkeypatch.setattr(main.show, "line", sys.exit)
+    with pytest.raises(SystemExit):
+        edgexfer("--version")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")

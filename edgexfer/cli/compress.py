@@ -1,0 +1,95 @@
+"""`edgexfer compress`: a float checkpoint becomes an INT8 one that has learned with its quantizers."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgexfer.cli import show
+from edgexfer.cli.checkpoint import points, print_checkpoint
+from edgexfer.cli.options import DeviceOption, OverwriteOption, named
+from edgexfer.cli.parts import needs
+from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
+from edgexfer.core.errors import ArtifactError
+from edgexfer.core.target import Target
+
+_TARGET = "x86-cpu"
+
+
+def compress(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint that `edgexfer finetune` made.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RUN2", help="The new checkpoint; by default RUN.int8- and the dialect."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME|FILE", help="Decides the form of INT8; see `edgexfer targets`.")
+    ] = _TARGET,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", help="0 calibrates only; by default the number of images decides."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DATA", help="The images, where they lie elsewhere by now.")
+    ] = None,
+    device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train RUN to bear 8-bit arithmetic.
+
+    `edgexfer export` does this by itself; as a step of its own it serves to try epochs and targets.
+    """
+    from edgexfer.core.target import load_target
+
+    profile = load_target(target)
+    place = named(out) if out else default_out(run, profile)
+    _check_at_once(run, place, overwrite=overwrite)
+    with needs("train"), loading():
+        from edgexfer.train.checkpoint import open_checkpoint
+        from edgexfer.train.qat import compress as stage
+
+    with going_on_with(lambda: ""), log_lines(), reading_bar() as moved:
+        made = stage(
+            open_checkpoint(run),
+            profile,
+            place,
+            data=data,
+            epochs=epochs,
+            device="auto" if device is None else device.value,
+            overwrite=overwrite,
+            progress=moved,
+        )
+    print_checkpoint(made.folder, made.manifest)
+    _warn_of_loss(made.manifest, profile)
+    show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target {shlex.quote(target)}", "bold")
+
+
+def default_out(run: Path, target: Target) -> Path:
+    """Returns `RUN.int8-<dialect>`, beside RUN."""
+    place = named(run)
+    return place.with_name(f"{place.name}.int8-{target.dialect}")
+
+
+def _check_at_once(run: Path, place: Path, *, overwrite: bool) -> None:
+    """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
+    from edgexfer.core.files import refuse_existing
+    from edgexfer.core.manifest import read_manifest
+
+    unfinished = not run.exists() and Path(f"{run}.partial").exists()  # `open_checkpoint` tells it apart
+    if not unfinished and read_manifest(run, "checkpoint").get("quantization") is not None:
+        raise ArtifactError(f"{run} is quantized, expected a float checkpoint", "give the RUN it was made from")
+    refuse_existing(place, overwrite=overwrite)
+
+
+def _warn_of_loss(manifest: dict[str, Any], target: Target) -> None:
+    before, after = manifest["float_metrics"], manifest["metrics"]
+    split = "test" if "test" in after else "val"
+    loss = before[split]["top1"] - after[split]["top1"]
+    if loss > target.max_drop:
+        show.warn(
+            f"INT8 loses {points(loss)} of top-1 on {split}, {target.name} allows {points(target.max_drop)}: "
+            "more --epochs may mend it, and `edgexfer export` judges image by image"
+        )

@@ -1,0 +1,201 @@
+"""`edgexfer finetune`: a folder of images becomes a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgexfer.cli import show
+from edgexfer.cli.checkpoint import print_checkpoint
+from edgexfer.cli.options import DeviceOption, OverwriteOption, named
+from edgexfer.cli.parts import needs
+from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
+from edgexfer.core.errors import EdgexferError, SettingsError
+
+if TYPE_CHECKING:
+    from edgexfer.train.task import FinetuneSettings
+
+_RUNS = Path("runs")
+
+
+class Resize(str, Enum):
+    """How an image that is not square becomes so."""
+
+    cover = "cover"
+    stretch = "stretch"
+
+
+def finetune(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of class folders, or a CSV with path,label.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The checkpoint; by default runs/ and the name of DATA.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="NAME", help="Network to start from; see `edgexfer backbones`.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="auto|none|FILE", help="Its weights: ImageNet's, random ones, or a file's."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", metavar="NAME", help="finetune (all layers) or linear-probe (the head).")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="N", help="At most; by default the number of images decides.")
+    ] = None,
+    val: Annotated[
+        Path | None, typer.Option("--val", metavar="DATA", help="Validate with these; DATA is then all for training.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of split, order and augmentation.")] = None,
+    device: DeviceOption = None,
+    input_size: Annotated[
+        int | None, typer.Option("--input-size", metavar="N", help="Side in pixels; by default the images decide.")
+    ] = None,
+    resize: Annotated[
+        Resize | None, typer.Option("--resize", help="Fill the square and cut the rest, or stretch to it.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Images per step.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", metavar="X", help="Of the classifier, at its peak.")
+    ] = None,
+    mirror: Annotated[
+        bool | None,
+        typer.Option("--mirror/--no-mirror", help="Train on mirrored images too; by default the images decide."),
+    ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict/--no-strict", help="Accept no file that cannot be used.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    overwrite: OverwriteOption = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings; flags override what it says.")
+    ] = None,
+) -> None:
+    """Fine-tune a pretrained network on DATA.
+
+    Images are divided into train, val and test unless DATA is divided already.
+
+    The epoch that does best on val is kept. What was interrupted goes on with --resume.
+    """
+    flags = {
+        "backbone": backbone,
+        "weights": weights,
+        "strategy": strategy,
+        "epochs": epochs,
+        "seed": seed,
+        "device": device and device.value,
+        "input_size": input_size,
+        "resize": resize and resize.value,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "mirror": mirror,
+        "strict": strict,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    run = named(out) if out else default_run(data)
+    wanted = {**_table(config), **given}
+    if resume:
+        val = val or _val_of_interrupted(run, wanted)
+    elif _record(run).exists() and not overwrite:
+        raise EdgexferError(
+            f"{_record(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
+        )
+    _check_at_once(data, val, run, wanted, overwrite=overwrite)
+    with needs("train"), loading():
+        settings = settings_of(config, given)
+        from edgexfer.train.finetune import finetune as stage
+    with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), reading_bar() as moved:
+        made = stage(data, run, settings, val=val, resume=resume, overwrite=overwrite, progress=moved)
+    print_checkpoint(made.folder, made.manifest)
+    show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target x86-cpu", "bold")
+
+
+def default_run(data: Path) -> Path:
+    """Returns `runs/<name of DATA>`: of a CSV the name without its suffix.
+
+    Raises:
+        SettingsError: DATA has no name of its own.
+    """
+    place = data.resolve()
+    name = place.stem if place.suffix.lower() == ".csv" and not place.is_dir() else place.name
+    if not name:
+        raise SettingsError(f"{data} has no name that the checkpoint could have", "choose one with --out RUN")
+    return _RUNS / name
+
+
+def settings_of(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
+    """Returns the settings of a TOML file, overridden by flags.
+
+    Args:
+        config: a file whose keys are the fields of FinetuneSettings, or None.
+        given: the flags that were really given, by field.
+
+    Raises:
+        SettingsError: an unknown key ("did you mean"), or a value of a wrong type or out of range.
+    """
+    from edgexfer.core.toml import from_table
+    from edgexfer.train.task import FinetuneSettings
+
+    settings = from_table(FinetuneSettings, _table(config), str(config))
+    return dataclasses.replace(settings, **given)
+
+
+def _table(config: Path | None) -> dict[str, Any]:
+    from edgexfer.core.toml import read_toml
+
+    return {} if config is None else read_toml(config)
+
+
+def _check_at_once(data: Path, val: Path | None, run: Path, wanted: dict[str, Any], *, overwrite: bool) -> None:
+    """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
+    from edgexfer.core.files import refuse_existing
+    from edgexfer.train.backbones import DEFAULT, find_backbone
+    from edgexfer.train.prepared import read_trainable
+
+    find_backbone(str(wanted.get("backbone", DEFAULT)))
+    refuse_existing(run, overwrite=overwrite)
+    read_trainable(data, val)
+
+
+def _val_of_interrupted(run: Path, wanted: dict[str, Any]) -> Path | None:
+    """Returns the VAL of an interrupted run.
+
+    Raises:
+        EdgexferError: there is no such run.
+        SettingsError: `wanted` has a setting that the run does not have: it would be ignored.
+    """
+    if not _record(run).exists():
+        if run.exists():
+            raise EdgexferError(f"{run} is finished: there is nothing to resume", "begin anew with --overwrite")
+        raise EdgexferError(
+            f"there is nothing to resume: {_record(run).parent} does not exist", "leave --resume away to begin"
+        )
+    try:
+        recorded = json.loads(_record(run).read_bytes())
+        settings, val = dict(recorded["settings"]), recorded["val"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # the stage says what is wrong with it
+    for name, value in wanted.items():
+        if name in settings and settings[name] != value:
+            before = "unset" if settings[name] is None else settings[name]
+            raise SettingsError(
+                f"{name} is {value}, in the interrupted run it is {before}",
+                "leave it away to go on as it began, or begin anew with --overwrite",
+            )
+    return None if val is None else Path(val)
+
+
+def _record(run: Path) -> Path:
+    return run.with_name(f"{run.name}.partial") / "run.json"
+
+
+def _how_to_go_on(data: Path, run: Path) -> str:
+    if not _record(run).is_file():
+        return ""  # no epoch was begun
+    return f"edgexfer finetune {shlex.quote(str(data))} --out {shlex.quote(str(run))} --resume"

@@ -1,0 +1,88 @@
+"""What the verbs that train share: log lines on the terminal, the bar while images are read, Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from typing import Any
+
+from edgexfer.cli import show
+
+
+class _Lines(logging.Handler):
+    """Prints what the library logs: INFO as it is, one line each, and what is worse as `warning: ...`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # A pipe whose reader has left, or a log on a full disk, must not end a training of hours.
+        with suppress(OSError), _between_bars():
+            if record.levelno >= logging.WARNING:
+                show.warn(record.getMessage())
+            elif sys.stdout.isatty():
+                show.line(record.getMessage())
+            else:
+                sys.stdout.write(show.printable(record.getMessage()) + "\n")
+                sys.stdout.flush()
+
+
+@contextmanager
+def log_lines() -> Iterator[None]:
+    """Shows while the block runs what edgexfer logs from INFO on, plainly; other packages stay quiet."""
+    log = logging.getLogger("edgexfer")
+    handler, level, propagate = _Lines(), log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(min(log.getEffectiveLevel(), logging.INFO))  # --verbose may have asked for more
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+@contextmanager
+def reading_bar() -> Iterator[Callable[[int, int], None]]:
+    """Yields what shows a bar while images are read; after the last one it is gone, and makes room for Lightning's."""
+    with ExitStack() as open_bar:
+        moved: list[show.Progress] = []
+
+        def move(done: int, whole: int) -> None:
+            if not moved:
+                moved.append(open_bar.enter_context(show.progress("reading images")))
+            moved[0](done, whole)
+            if done >= whole:
+                open_bar.close()
+
+        yield move
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Says on a terminal that PyTorch is being loaded, which takes seconds."""
+    target = show.console(stderr=True)
+    with target.status("loading PyTorch") if target.is_terminal else nullcontext():
+        yield
+
+
+@contextmanager
+def going_on_with(command: Callable[[], str]) -> Iterator[None]:
+    """Turns Ctrl-C into an Interrupted that says how to go on.
+
+    Args:
+        command: asked when it happens; "" where there is nothing to go on from.
+
+    Raises:
+        Interrupted: the user pressed Ctrl-C.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns Ctrl-C into sys.exit
+        raise show.Interrupted(command()) from error
+
+
+def _between_bars() -> Any:
+    # Lightning's bars are tqdm's: while one is drawn, a line goes above it.
+    tqdm = sys.modules.get("tqdm")
+    return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(file=sys.stdout)
