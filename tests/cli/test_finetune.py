@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -286,6 +287,20 @@ def test_the_bar_is_gone_when_the_last_image_is_read(monkeypatch: pytest.MonkeyP
         moved(2, 2)
         assert seen == ["reading images", (1, 2), (2, 2), "gone"]
     assert seen[-1] == "gone"
+
+
+@pytest.mark.train
+def test_every_setting_has_its_row_in_the_documents() -> None:
+    pytest.importorskip("torch", reason="needs the extra [train]")
+    from edgexfer.train.task import FinetuneSettings
+
+    page = Path(__file__).parents[2] / "docs" / "finetune.md"
+    if not page.is_file():
+        pytest.skip("not run from a checkout")
+    text = page.read_text(encoding="utf-8")
+    for field in dataclasses.fields(FinetuneSettings):
+        default = "auto" if field.default is None else f"`{str(field.default).replace('False', 'false')}`"
+        assert f"| `{field.name}` | {default} |" in text
 
 
 @pytest.mark.train
