@@ -33,7 +33,7 @@ def print_checkpoint(folder: Path, manifest: dict[str, Any]) -> None:
     judged = "test" if "test" in metrics else "val"
     _print_weakest(manifest["labels"], metrics[judged]["confusion"], judged)
     _print_left_out(manifest.get("images_left_out") or [])
-    for text in _warnings(metrics, judged):
+    for text in _warnings(manifest["labels"], metrics, judged):
         show.warn(text)
 
 
@@ -99,9 +99,13 @@ def _print_left_out(rejected: list[dict[str, str]]) -> None:
         show.line(f"  and {len(rejected) - _LISTED} more; manifest.json lists all", "dim")
 
 
-def _warnings(metrics: dict[str, Any], judged: str) -> Iterator[str]:
+def _warnings(labels: list[str], metrics: dict[str, Any], judged: str) -> Iterator[str]:
     if judged == "val":
         yield "there are no test images: val chose the epoch that was kept, so its figures flatter a little"
+    absent = [label for label, row in zip(labels, metrics[judged]["confusion"], strict=True) if not sum(row)]
+    if absent:
+        more = f" and {len(absent) - _WEAKEST} more" if len(absent) > _WEAKEST else ""
+        yield f"{judged} has no image of {', '.join(absent[:_WEAKEST])}{more}: how often they are found is unknown"
     images = metrics[judged]["images"]
     if images < _FEW:
         yield f"{judged} has only {show.count(images, 'image')}: one more or less is {points(1 / images)} of top-1"

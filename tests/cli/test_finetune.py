@@ -221,7 +221,7 @@ def test_the_summary_says_what_to_be_wary_of(edgexfer: Terminal, monkeypatch: py
     made = make_run(
         Path("other"),
         best_epoch=0,
-        metrics={"val": figures([[1, 0, 0], [0, 1, 0], [0, 0, 2]])},
+        metrics={"val": figures([[1, 0, 0], [0, 0, 0], [0, 0, 3]])},
         images_left_out=rejected,
     )
     monkeypatch.setattr("edgexfer.train.finetune.finetune", lambda *_, **__: made)
@@ -233,6 +233,7 @@ def test_the_summary_says_what_to_be_wary_of(edgexfer: Terminal, monkeypatch: py
     assert "and 2 more" in said.out
     assert "found least" not in said.out
     assert "warning: there are no test images: val chose the epoch that was kept" in said.err
+    assert "warning: val has no image of b: how often they are found is unknown" in said.err
     assert "warning: val has only 4 images: one more or less is 25.0 points of top-1" in said.err
 
 
