@@ -47,7 +47,7 @@ def _epochs(best: int, history: Path, quantized: bool) -> str:
 
 
 def _print_figures(metrics: dict[str, Any], before: dict[str, Any]) -> None:
-    more = ("float top-1", "loss") if before else ()
+    more = ("in float", "loss") if before else ()
     headings = ("images", "top-1", *more, "macro F1", "calibration error")
     made = show.table("split", *headings, right=headings)
     for split, figures in metrics.items():
