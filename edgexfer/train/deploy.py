@@ -1,6 +1,7 @@
 """The deploy form of a network: the same function, written the way a device computes it.
 
 A fine-tuned network goes in; an eager module comes out that computes the same logits and has
+- one branch where RepVGG trained several in parallel,
 - no batch norm: each is folded into the convolution before it (Jacob et al. 2018, section 3.2),
 - fixed paddings instead of TensorFlow's "same", which is computed at run time,
 - the pixel normalisation folded into the first convolution.
@@ -19,6 +20,7 @@ from typing import cast
 import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
 from timm.layers.padding import get_same_padding
+from timm.utils import reparameterize_model
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -61,11 +63,11 @@ def deploy_form(model: nn.Module, normalization: Normalization, height: int, wid
     Raises:
         EdgexferError: a batch norm that does not follow a convolution, or no first convolution.
     """
-    network = copy.deepcopy(model).eval()
+    network = reparameterize_model(copy.deepcopy(model).eval(), inplace=True)
     _fold_batch_norms(network)
     _fix_paddings(network, height, width)
     scale, zero = _fold_normalization(network, normalization)
-    return DeployNetwork(network.eval(), scale, zero)
+    return DeployNetwork(network, scale, zero).eval()
 
 
 class _Tracer(fx.Tracer):
@@ -86,7 +88,9 @@ def _fold_batch_norms(network: nn.Module) -> None:
         before = node.args[0]
         conv = modules.get(str(before.target)) if before.op == "call_module" else None
         if not isinstance(conv, nn.Conv2d) or len(before.users) != 1:
-            raise EdgexferError(f"batch norm '{node.target}' does not follow a convolution of its own, so it cannot be folded")
+            raise EdgexferError(
+                f"batch norm '{node.target}' does not follow a convolution of its own, so it cannot be folded"
+            )
         _set(network, str(before.target), _fused(conv, norm))
         _set(network, str(node.target), _after(norm))
 

@@ -32,7 +32,10 @@ class SafetensorsIO(CheckpointIO):
         save_state(checkpoint, Path(path))
 
     def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None  # noqa: ARG002
+        self,
+        path: Any,
+        map_location: Any = None,  # noqa: ARG002
+        weights_only: bool | None = None,  # noqa: ARG002
     ) -> dict[str, Any]:
         """Reads the state that `save_checkpoint` wrote."""
         return load_state(Path(path))
@@ -43,7 +46,7 @@ class SafetensorsIO(CheckpointIO):
 
 
 def save_state(state: Any, path: Path) -> None:
-    """Writes nested dicts, lists, tuples, tensors and plain values to one file.
+    """Writes nested dicts, lists, tuples, tensors and plain values to one file; subclasses become what they are of.
 
     Raises:
         TypeError: a value that is none of these.
@@ -77,7 +80,12 @@ def load_state(path: Path) -> Any:
         raise ArtifactError(f"{path} is no training state: {error}", "start again with --overwrite") from error
     if header is None:
         raise ArtifactError(f"{path} is no training state of edgexfer", "start again with --overwrite")
-    return _unpack(json.loads(header), tensors)
+    try:
+        return _unpack(json.loads(header), tensors)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path} is no training state: its header is damaged", "start again with --overwrite"
+        ) from error
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -89,7 +97,8 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {"dict": [[_pack(k, tensors), _pack(v, tensors)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [_pack(item, tensors) for item in value]}
+        # Named tuples and the like (torch.Size) become plain ones.
+        return {"tuple" if isinstance(value, tuple) else "list": [_pack(item, tensors) for item in value]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"a training state holds a {type(value).__name__}, which is neither a tensor nor plain")
@@ -98,10 +107,12 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
-    (kind, content), *_ = value.items()
+    [(kind, content)] = value.items()
     if kind == "tensor":
         return tensors[content]
     if kind == "dict":
         return {_unpack(k, tensors): _unpack(v, tensors) for k, v in content}
+    if kind not in ("list", "tuple"):
+        raise ValueError(f"unknown kind '{kind}'")
     items = [_unpack(item, tensors) for item in content]
     return tuple(items) if kind == "tuple" else items

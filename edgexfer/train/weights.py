@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import pickle
+import re
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import timm
 import torch
@@ -40,7 +43,9 @@ def load_pretrained(network: nn.Module, backbone: Backbone, weights: str = "auto
         ArtifactError: a file that does not fit this backbone.
     """
     if weights == "none":
-        log.warning("random weights: this is training from scratch, not transfer learning; expect to need far more images")
+        log.warning(
+            "random weights: this is training from scratch, not transfer learning; expect to need far more images"
+        )
         return "none"
     if weights != "auto":
         path = Path(weights)
@@ -65,14 +70,15 @@ def read_state(path: Path) -> State:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise ArtifactError(f"{path} is damaged or no weights file: {_first_line(error)}") from error
     except Exception as error:
-        # pickle.UnpicklingError, raised by weights_only for anything that is not a tensor, and its kin.
-        raise ArtifactError(
-            f"{path} holds more than tensors, and edgexfer does not run code from weights files: {_first_line(error)}",
-            "save the state_dict alone, best as .safetensors",
-        ) from error
+        # Readers of damaged files raise of every kind. PyTorch's first line advises to run the file's code: not here.
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise ArtifactError(
+                f"{path} holds more than tensors ({found[1]}), and edgexfer does not run code from weights files",
+                "save the state_dict alone, best as .safetensors",
+            ) from error
+        reason = type(error).__name__ if isinstance(error, pickle.UnpicklingError) else _first_line(error)
+        raise ArtifactError(f"{path} is damaged or no weights file ({reason})", "copy or download it again") from error
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -101,7 +107,8 @@ def fit_state(network: nn.Module, state: State, where: str) -> None:
     ]
     if wrong:
         raise ArtifactError(
-            f"{where} does not fit this backbone: {len(wrong)} of {len(own)} tensors differ, such as {'; '.join(wrong[:3])}",
+            f"{where} does not fit this backbone: {len(wrong)} of {len(own)} tensors differ, "
+            f"such as {'; '.join(wrong[:3])}",
             "choose the --backbone that these weights were made for",
         )
     network.load_state_dict({name: given[name] for name in own if name in given}, strict=False)
@@ -134,9 +141,10 @@ def _from_download(backbone: Backbone) -> State:
         if backbone.library == "timm":
             return timm.create_model(backbone.architecture, pretrained=True).state_dict()
         weights = torchvision.models.get_model_weights(backbone.architecture).DEFAULT
-        return weights.get_state_dict(progress=True, check_hash=True)  # type: ignore[no-any-return]
-    except (OSError, RuntimeError, ValueError) as error:
-        # Hub clients raise many kinds, all of them OSError, RuntimeError or ValueError: no network, a proxy, a bad hash.
+        with redirect_stdout(sys.stderr):  # PyTorch says there what it downloads
+            return weights.get_state_dict(progress=True, check_hash=True)  # type: ignore[no-any-return]
+    except Exception as error:
+        # No network, a proxy, a bad hash: the clients (urllib, requests, httpx) share no class but this.
         raise MissingPartError(
             f"cannot download the weights of '{backbone.name}' ({backbone.weights_from}): {_first_line(error)}",
             f"on a machine with a network get the file ({_file_of(backbone)}), copy it here and give --weights FILE; "
