@@ -48,7 +48,7 @@ def _epochs(best: int, history: Path, quantized: bool) -> str:
 
 def _print_figures(metrics: dict[str, Any], before: dict[str, Any]) -> None:
     more = ("float", "loss") if before else ()
-    headings = ("images", "top-1", *more, "macro F1", "calibration")
+    headings = ("images", "top-1", *more, "macro F1", "calibr. error")
     made = show.table("split", *headings, right=headings)
     for split, figures in metrics.items():
         compared: tuple[str, ...] = ()
