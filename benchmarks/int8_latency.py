@@ -34,7 +34,7 @@ from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.finetune import dataset_of, finetune
 from edgexfer.train.pixel_cache import PixelCache
-from edgexfer.train.task import FinetuneSettings
+from edgexfer.train.settings import FinetuneSettings
 
 _BURST = 5
 
@@ -72,8 +72,10 @@ def measure(checkpoint: Checkpoint, bundle: Bundle, folder: Path, seconds: float
         "float": (_session(float_file), planes),
     }
     samples = _in_turns(sessions, seconds)
-    print(f"{checkpoint.folder.name}: {checkpoint.backbone.name} at {checkpoint.preprocess.height}, one thread, "
-          f"{len(held_out)} held-out images")
+    print(
+        f"{checkpoint.folder.name}: {checkpoint.backbone.name} at {checkpoint.preprocess.height}, one thread, "
+        f"{len(held_out)} held-out images"
+    )
     print(f"{'network':18}{'p50 ms':>9}{'p95 ms':>9}{'MB':>7}{'top-1':>9}")
     files = {"edgexfer bundle": bundle.model, "quantize_static": static_file, "float": float_file}
     for name, (session, inputs) in sessions.items():

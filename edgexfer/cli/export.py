@@ -85,6 +85,8 @@ def print_exported(made: Exported) -> None:
     from edgexfer.gate.side_by_side import compared
 
     comparison = compared(made.measured)
+    if comparison is None:
+        return
     names = [name + (" (shipped)" if shipped else "") for name, shipped in comparison.precisions]
     table = show.table("", *names, "change", right=(*names, "change"))
     for row in comparison.rows:

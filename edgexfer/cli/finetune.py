@@ -19,7 +19,7 @@ from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
 from edgexfer.core.errors import EdgexferError, SettingsError
 
 if TYPE_CHECKING:
-    from edgexfer.train.task import FinetuneSettings
+    from edgexfer.train.settings import FinetuneSettings
 
 _RUNS = Path("runs")
 
@@ -99,6 +99,7 @@ def finetune(
     }
     given = {name: value for name, value in flags.items() if value is not None}
     run = named(out) if out else default_run(data)
+    settings = settings_of(config, given)
     wanted = {**_table(config), **given}
     if resume:
         val = val or _val_of_interrupted(run, wanted)
@@ -108,7 +109,6 @@ def finetune(
         )
     _check_at_once(data, val, run, wanted, overwrite=overwrite)
     with needs("train"), loading():
-        settings = settings_of(config, given)
         from edgexfer.train.finetune import finetune as stage
     with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), reading_bar() as moved:
         made = stage(data, run, settings, val=val, resume=resume, overwrite=overwrite, progress=moved)
@@ -140,7 +140,7 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
         SettingsError: an unknown key ("did you mean"), or a value of a wrong type or out of range.
     """
     from edgexfer.core.toml import from_table
-    from edgexfer.train.task import FinetuneSettings
+    from edgexfer.train.settings import FinetuneSettings
 
     settings = from_table(FinetuneSettings, _table(config), str(config))
     return dataclasses.replace(settings, **given)

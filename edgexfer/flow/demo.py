@@ -16,6 +16,9 @@ from edgexfer.core.threads import Progress
 from edgexfer.flow.export import Exported, export
 from edgexfer.gate.report import report
 from edgexfer.runtime.classifier import load
+from edgexfer.train.digits import digits
+from edgexfer.train.finetune import finetune
+from edgexfer.train.settings import FinetuneSettings
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +57,6 @@ def demo(out: Path, *, progress: Progress | None = None) -> Demo:
     Raises:
         EdgexferError: `out` cannot be written, or holds something that is no demo.
     """
-    from edgexfer.train.finetune import finetune
-    from edgexfer.train.task import FinetuneSettings
-
     images, run, bundle = out / "digits", out / "runs" / "digits", out / "digits.edgx"
     if out.exists() and any(out.iterdir()) and not images.is_dir():
         raise EdgexferError(f"{out} is not empty and holds no demo", "choose another folder with --out")
@@ -72,8 +72,6 @@ def demo(out: Path, *, progress: Progress | None = None) -> Demo:
 
 def write_digits(folder: Path) -> None:
     """Writes the scans as 8x8 grey PNG files in class folders 0 to 9, ink black on white paper."""
-    from edgexfer.train.digits import digits
-
     scans, classes = digits()
     with staged_folder(folder, overwrite=True) as stage:
         for index, (scan, label) in enumerate(zip(scans, classes, strict=True)):

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgexfer.backends import find_backend
 from edgexfer.core.bundle import Bundle, open_bundle
@@ -26,9 +25,9 @@ from edgexfer.gate.compare import Comparison, compare
 from edgexfer.gate.evaluate import evaluate
 from edgexfer.gate.latency import Latency
 from edgexfer.gate.measured import Measured, write_measured
-
-if TYPE_CHECKING:
-    from edgexfer.train.checkpoint import Checkpoint
+from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
+from edgexfer.train.export import export as write_bundle
+from edgexfer.train.qat import compress
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +81,6 @@ def export(
     Raises:
         EdgexferError: see `compress`, `train.export.export` and `evaluate`.
     """
-    from edgexfer.train.checkpoint import open_checkpoint
-    from edgexfer.train.export import export as write_bundle
-
     refuse_existing(out, overwrite=overwrite)
     checkpoint = open_checkpoint(run)
     wanted = precision or target.precision
@@ -111,9 +107,6 @@ def _quantized(
     progress: Progress | None,
 ) -> Checkpoint:
     """Returns the quantized sibling of a float checkpoint: the one that is there where it fits, else a new one."""
-    from edgexfer.train.checkpoint import open_checkpoint
-    from edgexfer.train.qat import compress
-
     where = checkpoint.folder.with_name(f"{checkpoint.folder.name}.int8-{target.dialect}")
     if where.exists() and epochs is None:
         try:
@@ -124,7 +117,12 @@ def _quantized(
             learned = there.quantization or {}
             recipe = dataclasses.asdict(load_calibration(target.calibration))
             asked = (checkpoint.digest, target.dialect, target.weight_bits, recipe)
-            if asked == (there.manifest["parent"], learned.get("dialect"), learned.get("weight_bits"), learned.get("recipe")):
+            if asked == (
+                there.manifest["parent"],
+                learned.get("dialect"),
+                learned.get("weight_bits"),
+                learned.get("recipe"),
+            ):
                 log.info("taking the quantized checkpoint %s, which was made from this run before", where)
                 return there
     return compress(

@@ -105,7 +105,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     partial = path.with_name(f"{path.name}.partial")
     if not path.exists() and partial.exists():
         raise ArtifactError(
-            f"{path} is not finished: its training was interrupted", "go on with `edgexfer finetune DATA --resume`"
+            f"{path} is not finished: its training was interrupted",
+            f"go on with `edgexfer finetune DATA --out {path} --resume`",
         )
     manifest = read_manifest(path, "checkpoint")
     try:

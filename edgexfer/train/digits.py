@@ -1,4 +1,4 @@
-"""The embedded example: 1,797 scans of handwritten digits that come with scikit-learn (UCI, Alpaydin and Kaynak 1998)."""
+"""The embedded example: 1,797 scans of handwritten digits, in scikit-learn (UCI, Alpaydin and Kaynak 1998)."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def to_onnx(checkpoint: Checkpoint, network: DeployNetwork, target: Target) -> M
         torch.onnx.export(
             module,
             (example,),
-            written,
+            written,  # type: ignore[arg-type]  # the exporter takes a stream, its annotation only paths
             dynamo=False,
             opset_version=target.opset,
             input_names=["input"],
@@ -170,8 +170,8 @@ def check_parity(
     flipped = int((found.argmax(1) != expected.argmax(1)).sum())
     if flipped or difference > tolerance:
         raise EdgexferError(
-            f"the {precision} ONNX file does not compute what PyTorch does: {flipped} of {len(pixels)} reference images "
-            f"change class, probabilities differ by up to {difference:.4f} (tolerance {tolerance})",
+            f"the {precision} ONNX file does not compute what PyTorch does: {flipped} of {len(pixels)} reference "
+            f"images change class, probabilities differ by up to {difference:.4f} (tolerance {tolerance})",
             "please report this with the backbone's name; until then take another --backbone",
         )
 
@@ -185,7 +185,9 @@ def _references(
     not taken while there are others.
     """
     root = dataset_of(checkpoint, data).root
-    held_out = [row for row in checkpoint.rows if row.split == "test"] or [r for r in checkpoint.rows if r.split == "val"]
+    held_out = [row for row in checkpoint.rows if row.split == "test"] or [
+        r for r in checkpoint.rows if r.split == "val"
+    ]
     order = np.random.default_rng(0).permutation(len(held_out))[:_CANDIDATES]
     rows = [held_out[i] for i in order]
     with PixelCache(len(rows), checkpoint.preprocess) as cache:

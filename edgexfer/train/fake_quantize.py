@@ -1,10 +1,10 @@
 """NNCF's two fake-quantization kernels, written with PyTorch's vectorised operators.
 
-NNCF compiles its own from C++ at first use, which takes a minute and a compiler (nvcc for GPUs), and then 69 ms of CPU
-time per image of a training step where these take 34; without any quantizer it is 24 (EfficientNet-Lite0 at 96 pixels,
-one thread). What they compute is what NNCF documents: forward, round to `levels` steps between the bounds; backward, the
-straight-through estimator (Bengio et al. 2013), with gradients of a range for weights alone (one range a channel): ranges
-of activations stay as calibrated.
+NNCF compiles its own from C++ at first use, which takes a minute and a compiler (nvcc for GPUs), and then 69 ms of
+CPU time per image of a training step where these take 34; without any quantizer it is 24 (EfficientNet-Lite0 at 96
+pixels, one thread). What they compute is what NNCF documents: forward, round to `levels` steps between the bounds;
+backward, the straight-through estimator (Bengio et al. 2013), with gradients of a range for weights alone (one range
+a channel): ranges of activations stay as calibrated.
 """
 
 from __future__ import annotations

@@ -30,9 +30,10 @@ from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.network import build_network
 from edgexfer.train.prepared import Prepared, Progress, fitting_input_size, prepare, prepare_again, read_trainable
 from edgexfer.train.probe import fit_probe, write_head
+from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.split import dataset_digest, read_split, write_split
 from edgexfer.train.strategies import find_strategy
-from edgexfer.train.task import FinetuneSettings, Task, usable_device
+from edgexfer.train.task import Task, usable_device
 from edgexfer.train.weights import load_pretrained
 
 log = logging.getLogger(__name__)
@@ -90,11 +91,15 @@ def _check_partial(partial: Path, *, resume: bool, overwrite: bool) -> None:
         raise EdgexferError(f"there is nothing to resume: {partial} does not exist", "leave --resume away to begin")
     if not resume and partial.exists():
         if not overwrite and (partial / _RUN).is_file():
-            raise EdgexferError(f"{partial} holds an interrupted run", "go on with --resume, or begin anew with --overwrite")
+            raise EdgexferError(
+                f"{partial} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
+            )
         shutil.rmtree(partial)
 
 
-def _begun(partial: Path, data: str | Path, val: str | Path | None, settings: FinetuneSettings, progress: Progress | None) -> Task:
+def _begun(
+    partial: Path, data: str | Path, val: str | Path | None, settings: FinetuneSettings, progress: Progress | None
+) -> Task:
     backbone = find_backbone(settings.backbone)
     find_strategy(settings.strategy)
     device = usable_device(settings.device)
@@ -114,8 +119,8 @@ def _begun(partial: Path, data: str | Path, val: str | Path | None, settings: Fi
     if pretrained == "none":
         _measure_batch_norms(network, prepared, backbone.normalization.mean, backbone.normalization.std)
     deployed = deploy_form(network, backbone.normalization, size, size)
-    mirror = _fit_head(deployed.to(device), prepared, settings)
     _log_start(prepared, settings, size, device)
+    mirror = _fit_head(deployed.to(device), prepared, settings)
     record = {
         "settings": dataclasses.asdict(settings),
         "labels": list(prepared.labels),
@@ -146,7 +151,8 @@ def _resumed(
     dataset = read_trainable(data, val)
     if list(dataset.labels) != record["labels"]:
         raise SettingsError(
-            f"{data} has the classes {', '.join(dataset.labels)}, the interrupted run had {', '.join(record['labels'])}",
+            f"{data} has the classes {', '.join(dataset.labels)}, "
+            f"the interrupted run had {', '.join(record['labels'])}",
             "give the same DATA, or begin anew with --overwrite",
         )
     prepared = prepare_again(dataset, preprocess, read_split(partial / SPLIT), record["labels"], progress)
@@ -178,7 +184,8 @@ def _task(
 
 def _fit_head(network: DeployNetwork, prepared: Prepared, settings: FinetuneSettings) -> bool:
     train, val = prepared.indices("train"), prepared.indices("val")
-    probe = fit_probe(network, prepared.cache, prepared.class_ids, train, val, seed=settings.seed)
+    log.info("fitting the head on the features of %d images", len(train))
+    probe = fit_probe(network, prepared.cache, prepared.class_ids, train, val)
     write_head(network.network, probe)
     return probe.mirror_keeps_classes if settings.mirror is None else settings.mirror
 
@@ -259,5 +266,7 @@ def dataset_of(checkpoint: Checkpoint, data: str | Path | None) -> Dataset:
     """
     where = Path(data) if data is not None else Path(checkpoint.manifest["data"])
     if not where.exists():
-        raise EdgexferError(f"the images of {checkpoint.folder} are not at {where}", "say where they are with --data DATA")
+        raise EdgexferError(
+            f"the images of {checkpoint.folder} are not at {where}", "say where they are with --data DATA"
+        )
     return read_trainable(where, None if data is not None else checkpoint.manifest["val"])

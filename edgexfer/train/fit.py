@@ -3,6 +3,8 @@
     history.csv                one row per epoch; epoch 0 is the network before the first step
     best.safetensors           the weights of the best epoch so far
     trainer/last.safetensors   everything that `resume` needs: weights, optimizer, schedule, loop, this callback
+
+Each is written beside its place and renamed into it, so that a kill at any moment leaves all three whole.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
         trainee: what is trained, in place.
         folder: where state is kept; training goes on from it where it holds any.
         stage: goes into the history, such as "finetune" or "qat".
-        patience: epochs without a lower validation loss after which it ends; None for never.
+        patience: epochs without a higher top-1 on the validation images after which it ends; None for never.
         device: "cpu" or "cuda".
 
     Returns:
@@ -50,11 +52,13 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
     """
     keeper = KeepBest(folder, stage)
     callbacks: list[Callback] = [keeper]
+    stopper = EarlyStopping("val_top1", mode="max", patience=patience or 0, check_on_train_epoch_end=False)
     if patience is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=patience, check_on_train_epoch_end=False))
-    on_terminal = sys.stderr.isatty()
+        callbacks.append(stopper)
+    on_terminal = sys.stdout.isatty()
+    bar = TQDMProgressBar(leave=False)
     if on_terminal:
-        callbacks.append(TQDMProgressBar(leave=False))
+        callbacks.append(bar)
     with _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
@@ -72,11 +76,15 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
         )
         state = folder / STATE
         if not state.exists():
+            bar.disable()
             trainer.validate(trainee, verbose=False)
+            bar.enable()
             keeper.record(trainee, epoch=0, train_loss=None, learning_rate=0.0)
-        trainer.fit(trainee, ckpt_path=str(state) if state.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+            stopper.best_score = torch.tensor(keeper.best["top1"])
+        try:
+            trainer.fit(trainee, ckpt_path=str(state) if state.exists() else None)
+        except SystemExit as error:  # so Lightning ends on Ctrl-C
+            raise KeyboardInterrupt from error
     trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
     trainee.network.cpu().eval()
     return keeper.best

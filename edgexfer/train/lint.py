@@ -21,7 +21,18 @@ from edgexfer.train.onnx_graph import Graph, read_graph
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # What ONNX Runtime may leave beside its 8-bit kernels: it moves values, or stands at the two ends.
-_HARMLESS = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "Slice", "Split", "Gather", "MaxPool"}
+_HARMLESS = {
+    "Transpose",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Softmax",
+    "Slice",
+    "Split",
+    "Gather",
+    "MaxPool",
+}
 _EIGHT_BIT_PREFIXES = ("QLinear", "QGemm", "QConv")
 _TENSORRT_OPSETS = range(9, 18)  # what 8.6 reads; later versions read these too
 
@@ -61,7 +72,9 @@ def lint(folder: str | Path) -> list[Finding]:
     rules: list[Callable[[Graph], Iterator[Finding]]] = [_ends]
     if bundle.precision == "int8":
         rules += [_constant_scales, _weights_stored]
-        rules += [_ort_types, _float_left] if bundle.target.dialect == "ort" else [_tensorrt_types, _tensorrt_adds, _opset]
+        rules += (
+            [_ort_types, _float_left] if bundle.target.dialect == "ort" else [_tensorrt_types, _tensorrt_adds, _opset]
+        )
     return [finding for rule in rules for finding in rule(graph)]
 
 
@@ -118,7 +131,9 @@ def _ort_types(graph: Graph) -> Iterator[Finding]:
                 yield Finding("symmetric-weights", node.name, f"zero point {zero.dtype}", "int8 weights, zero point 0")
         elif zero.dtype != np.uint8 or scale.ndim:
             found = f"{zero.dtype}, {'per channel' if scale.ndim else 'per tensor'}"
-            yield Finding("u8-activations", node.name, f"activation is {found}", "uint8 per tensor fuses, others do not")
+            yield Finding(
+                "u8-activations", node.name, f"activation is {found}", "uint8 per tensor fuses, others do not"
+            )
 
 
 def _float_left(graph: Graph) -> Iterator[Finding]:
@@ -134,14 +149,20 @@ def _tensorrt_types(graph: Graph) -> Iterator[Finding]:
     for node in _quantizers(graph):
         scale, zero = (graph.constants.get(name, np.zeros(0)) for name in node.input[1:3])
         if zero.dtype != np.int8 or zero.any() or zero.shape != scale.shape:
-            yield Finding("signed-symmetric", node.name, f"zero point is {zero.dtype}", "int8, 0, shaped like the scale")
+            yield Finding(
+                "signed-symmetric", node.name, f"zero point is {zero.dtype}", "int8, 0, shaped like the scale"
+            )
         if not (scale > 0).all():
             yield Finding("positive-scales", node.name, "a scale is not above 0", "calibrate again")
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         if _is_weight(graph, node) and (scale.ndim != 1 or axis != 0):
-            yield Finding("per-channel-weights", node.name, "weight scales are not one a channel on axis 0", "quantize axis 0")
+            yield Finding(
+                "per-channel-weights", node.name, "weight scales are not one a channel on axis 0", "quantize axis 0"
+            )
         if not _is_weight(graph, node) and scale.ndim:
-            yield Finding("per-tensor-activations", node.name, "activation scales are per channel", "one scale a tensor")
+            yield Finding(
+                "per-tensor-activations", node.name, "activation scales are per channel", "one scale a tensor"
+            )
     for node in graph.nodes:
         if node.op_type in ("Conv", "Gemm") and len(node.input) == 3 and node.input[2] not in graph.constants:
             yield Finding("float-bias", node.name, "its bias is quantized", "keep the bias in float")

@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]
 _SIZE_STEP = 32
 _SMALLEST = 64
 _SAMPLED = 64
+_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,10 @@ def prepare(
         intake = inspect(
             dataset, at_least=(preprocess.height, preprocess.width), on_image=cache.keep, progress=progress
         )
-        for item in intake.rejected:
+        for item in intake.rejected[:_LISTED]:
             log.warning("left out: %s %s", item.path, item.reason)
+        if len(intake.rejected) > _LISTED:
+            log.warning("left out: %d more files, see `edgexfer data check`", len(intake.rejected) - _LISTED)
         intake.require_clean(strict)
         return _divided(intake, cache, seed)
     except BaseException:

@@ -140,9 +140,9 @@ class Trainee(lightning.LightningModule):
         self._metrics.update(logits.softmax(1), target)
 
     def on_validation_epoch_end(self) -> None:
-        """Keeps the figures in `validation` and gives the loss to early stopping."""
+        """Keeps the figures in `validation` and gives top-1 to early stopping."""
         self.validation = {"loss": self._val_loss / len(self._val), **plain_figures(self._metrics.compute())}
-        self.log("val_loss", self.validation["loss"], batch_size=len(self._val))
+        self.log("val_top1", self.validation["top1"], batch_size=len(self._val))
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for each depth; linear warm-up, then a cosine down to zero."""

@@ -68,7 +68,7 @@ def refused(said: Said, *words: str) -> None:
 
 @pytest.mark.train
 def test_without_flags_the_settings_are_the_defaults(edgexfer: Terminal, calls: list[Call]) -> None:
-    from edgexfer.train.task import FinetuneSettings
+    from edgexfer.train.settings import FinetuneSettings
 
     assert edgexfer("finetune", "data").code == 0
     assert calls[0]["settings"] == FinetuneSettings()
@@ -293,7 +293,7 @@ def test_the_bar_is_gone_when_the_last_image_is_read(monkeypatch: pytest.MonkeyP
 @pytest.mark.train
 def test_every_setting_has_its_row_in_the_documents() -> None:
     pytest.importorskip("torch", reason="needs the extra [train]")
-    from edgexfer.train.task import FinetuneSettings
+    from edgexfer.train.settings import FinetuneSettings
 
     page = Path(__file__).parents[2] / "docs" / "finetune.md"
     if not page.is_file():
