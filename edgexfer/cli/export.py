@@ -12,9 +12,9 @@ import typer
 from edgexfer.cli import show
 from edgexfer.cli.options import DeviceOption, OverwriteOption, named
 from edgexfer.cli.parts import needs
-from edgexfer.cli.training import loading, log_lines, reading_bar
-from edgexfer.core.errors import EdgexferError
-from edgexfer.core.manifest import read_manifest
+from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
+from edgexfer.core.errors import EdgexferError, SettingsError
+from edgexfer.core.target import Target
 
 if TYPE_CHECKING:
     from edgexfer.flow.export import Exported
@@ -54,15 +54,14 @@ def export(
     from edgexfer.core.target import load_target
 
     profile = load_target(target)
-    read_manifest(run, "checkpoint")
+    bundle = named(out) if out else default_bundle(run)
     if epochs is not None and epochs < 0:
-        raise EdgexferError(f"--epochs is {epochs}, expected 0 or more")
+        raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
+    _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
     with needs("train"), loading():
-        from edgexfer.flow.export import default_bundle
         from edgexfer.flow.export import export as flow
 
-    bundle = named(out) if out else default_bundle(run)
-    with log_lines(), reading_bar() as moved:
+    with going_on_with(lambda: ""), log_lines(), reading_bar() as moved:
         made = flow(
             run,
             profile,
@@ -78,6 +77,40 @@ def export(
     place = shlex.quote(str(made.bundle.folder))
     show.line(f"next: edgexfer predict {place} photo.jpg", "bold")
     show.line(f"      edgexfer report {place}")
+
+
+def default_bundle(run: Path) -> Path:
+    """Returns where the bundle of `run` goes unless told otherwise: NAME.edgx in the working folder.
+
+    Raises:
+        SettingsError: `run` has no name of its own.
+    """
+    name = run.resolve().name.partition(".int8-")[0]
+    if not name:
+        raise SettingsError(f"{run} has no name to call the bundle after", "give --out NAME.edgx")
+    return Path(f"{name}.edgx")
+
+
+def _check_at_once(
+    run: Path, target: Target, bundle: Path, precision: PrecisionChoice | None, *, overwrite: bool
+) -> None:
+    """Finds what is wrong before seconds go into loading PyTorch. The stages check all of it again."""
+    from edgexfer.core.files import refuse_existing
+    from edgexfer.core.manifest import read_manifest
+
+    unfinished = not run.exists() and Path(f"{run}.partial").exists()  # `open_checkpoint` tells it apart
+    learned = None if unfinished else read_manifest(run, "checkpoint").get("quantization")
+    if learned is not None and (precision or target.precision) == "float32":
+        raise SettingsError(f"{run} is quantized, and float32 is asked for", "give the float RUN")
+    if learned is not None and learned.get("dialect") != target.dialect:
+        raise SettingsError(
+            f"{run} learned the dialect {learned.get('dialect')}, {target.name} wants {target.dialect}",
+            "export the float RUN: it is quantized for each target anew",
+        )
+    refuse_existing(bundle, overwrite=overwrite)
+    first = next(place for place in bundle.absolute().parents if place.exists())
+    if not first.is_dir():
+        raise EdgexferError(f"cannot write {bundle}: {first} is a file", "choose another place with --out")
 
 
 def print_exported(made: Exported) -> None:

@@ -58,6 +58,8 @@ def demo(out: Path, *, progress: Progress | None = None) -> Demo:
         EdgexferError: `out` cannot be written, or holds something that is no demo.
     """
     images, run, bundle = out / "digits", out / "runs" / "digits", out / "digits.edgx"
+    if out.exists() and not out.is_dir():
+        raise EdgexferError(f"{out} is a file, expected a folder", "choose another place with --out")
     if out.exists() and any(out.iterdir()) and not images.is_dir():
         raise EdgexferError(f"{out} is not empty and holds no demo", "choose another folder with --out")
     log.info("writing 1,797 scans of handwritten digits to %s", images)
@@ -71,10 +73,23 @@ def demo(out: Path, *, progress: Progress | None = None) -> Demo:
 
 
 def write_digits(folder: Path) -> None:
-    """Writes the scans as 8x8 grey PNG files in class folders 0 to 9, ink black on white paper."""
+    """Writes the scans as 8x8 grey PNG files in class folders 0 to 9, ink black on white paper.
+
+    Those of an earlier demo are left as they are.
+
+    Raises:
+        EdgexferError: `folder` holds other images, or cannot be written.
+    """
     scans, classes = digits()
-    with staged_folder(folder, overwrite=True) as stage:
-        for index, (scan, label) in enumerate(zip(scans, classes, strict=True)):
-            path = stage / str(label) / f"{index:04d}.png"
+    names = [f"{label}/{index:04d}.png" for index, label in enumerate(classes)]
+    if folder.exists():
+        if sorted(names) != sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()):
+            raise EdgexferError(
+                f"{folder} holds something else than the demo's scans", "choose another folder with --out"
+            )
+        return
+    with staged_folder(folder) as stage:
+        for name, scan in zip(names, scans, strict=True):
+            path = stage / name
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(255 - (scan * (255 / _INK)).round().astype("uint8")).save(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgexfer.backends import find_backend
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.errors import ArtifactError, EdgexferError, SettingsError
+from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.files import explained_write, refuse_existing, staged_folder
 from edgexfer.core.manifest import MANIFEST, write_manifest
 from edgexfer.core.target import Precision, Target, load_calibration
@@ -87,11 +87,12 @@ def export(
     if checkpoint.quantization is not None and wanted == "float32":
         raise SettingsError(f"{run} is quantized, and float32 is asked for", "give the float RUN")
     candidates = [checkpoint]
-    if checkpoint.quantization is None and wanted != "float32":
-        candidates.append(_quantized(checkpoint, target, data, epochs, device, progress))
     with explained_write(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+        # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            if checkpoint.quantization is None and wanted != "float32":
+                candidates.append(_quantized(checkpoint, target, data, epochs, device, progress))
             bundles = [
                 write_bundle(c, target, Path(folder) / f"{c.manifest['precision']}.edgx", data=data) for c in candidates
             ]
@@ -184,7 +185,9 @@ def _decide(
     float_top1, int8_top1 = (record.evaluation.top1 for record in records)
     drop = float_top1 - int8_top1
     holds = drop <= target.max_drop + 1e-9
-    accuracy = f"INT8 {'loses' if drop > 0 else 'gains'} {abs(drop) * 100:.2f} points of top-1"
+    accuracy = "INT8 has the same top-1 as float"
+    if abs(drop) > 1e-9:
+        accuracy = f"INT8 {'loses' if drop > 0 else 'gains'} {abs(drop) * 100:.2f} points of top-1"
     limit = f"the limit is {target.max_drop * 100:.2f}"
     here = comparison is not None and target.host.get("machine", platform.machine()) == platform.machine()
     slower = here and comparison is not None and comparison.low > 1
@@ -220,15 +223,3 @@ def _write(bundle: Bundle, records: list[Measured], out: Path, *, simulated: boo
         write_measured(stage, records)
         (stage / MANIFEST).unlink(missing_ok=True)
         write_manifest(stage, "bundle", content)
-
-
-def default_bundle(run: Path) -> Path:
-    """Returns where the bundle of `run` goes unless told otherwise: NAME.edgx in the working folder.
-
-    Raises:
-        EdgexferError: `run` has no name of its own.
-    """
-    name = run.resolve().name.partition(".int8-")[0]
-    if not name:
-        raise EdgexferError(f"{run} has no name to call the bundle after", "give --out NAME.edgx")
-    return Path(f"{name}.edgx")
