@@ -22,6 +22,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from edgexfer import __version__
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import staged_folder
 from edgexfer.core.labels import labels_digest
@@ -33,7 +34,7 @@ from edgexfer.train.network import build_network
 from edgexfer.train.split import SplitRow, read_split, write_split
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
-_RECORDED = ("edgexfer", "torch", "torchvision", "timm", "lightning", "nncf", "numpy", "pillow", "scikit-learn")
+_RECORDED = ("torch", "torchvision", "timm", "lightning", "nncf", "numpy", "pillow", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def save_checkpoint(
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of what training is made with."""
-    found = {"python": platform.python_version()}
+    """Returns the versions of edgexfer, of Python and of what training is made with."""
+    found = {"edgexfer": __version__, "python": platform.python_version()}
     for name in _RECORDED:
         try:
             found[name] = version(name)

@@ -25,6 +25,7 @@ from edgexfer.train.augment import Augmentation
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, empty_network, save_checkpoint
 from edgexfer.train.deploy import DeployNetwork, deploy_form
+from edgexfer.train.fit import BEST, STATE
 from edgexfer.train.judge import figures
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.network import build_network
@@ -94,7 +95,15 @@ def _check_partial(partial: Path, *, resume: bool, overwrite: bool) -> None:
             raise EdgexferError(
                 f"{partial} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
             )
+        if not _is_ours(partial):
+            raise EdgexferError(f"{partial} exists and is no interrupted run", "move it, or choose another --out")
         shutil.rmtree(partial)
+
+
+def _is_ours(partial: Path) -> bool:
+    # A mistyped --out must not cost the user's files.
+    own = {_RUN, _START, SPLIT, HISTORY, BEST, Path(STATE).parts[0]}
+    return partial.is_dir() and all(path.name in own or path.suffix == ".tmp" for path in partial.iterdir())
 
 
 def _begun(
@@ -104,6 +113,7 @@ def _begun(
     find_strategy(settings.strategy)
     device = usable_device(settings.device)
     dataset = read_trainable(data, val)
+    torch.manual_seed(settings.seed)  # of random weights
     network = build_network(backbone, len(dataset.labels))
     pretrained = load_pretrained(network, backbone, settings.weights)
     size = settings.input_size or fitting_input_size(dataset, backbone.input_size)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -59,7 +60,7 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
     bar = TQDMProgressBar(leave=False)
     if on_terminal:
         callbacks.append(bar)
-    with _quiet_lightning():
+    with _quiet_lightning(), _interruptible():
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=1,
@@ -81,10 +82,7 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
             bar.enable()
             keeper.record(trainee, epoch=0, train_loss=None, learning_rate=0.0)
             stopper.best_score = torch.tensor(keeper.best["top1"])
-        try:
-            trainer.fit(trainee, ckpt_path=str(state) if state.exists() else None)
-        except SystemExit as error:  # so Lightning ends on Ctrl-C
-            raise KeyboardInterrupt from error
+        trainer.fit(trainee, ckpt_path=str(state) if state.exists() else None)
     trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
     trainee.network.cpu().eval()
     return keeper.best
@@ -168,6 +166,19 @@ def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_file(path, text.getvalue())
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets Ctrl-C be a KeyboardInterrupt: Lightning ends the process instead, and ignores the signal from then on."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

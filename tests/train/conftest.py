@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-_THERE = all(importlib.util.find_spec(name) for name in ("torch", "timm", "lightning", "onnx", "sklearn"))
+_THERE = all(importlib.util.find_spec(name) for name in ("torch", "timm", "lightning", "nncf", "onnx", "sklearn"))
 _LIGHT = ("test_pixel_cache.py", "test_split.py")  # numpy and Pillow are all they need
 
 

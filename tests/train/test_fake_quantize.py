@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgexfer[train]'")
-pytest.importorskip("nncf", reason="nncf is not installed: pip install 'edgexfer[train]'")
-
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from edgexfer.train.fake_quantize import Kernels
 
 pytestmark = pytest.mark.train
 
 
-def reference():
+def reference() -> Any:
     from nncf.torch.quantization.reference import ReferenceBackendType, ReferenceQuantize
 
     return ReferenceQuantize(ReferenceBackendType.TORCH)
 
 
-def tensors(seed: int, per_channel: bool, levels: int):
+def tensors(seed: int, per_channel: bool, levels: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shape, ranges = ((4, 3, 2, 2), (4, 1, 1, 1)) if per_channel else ((2, 3, 4, 4), (1,))
     values = torch.randn(shape, generator=generator) * 3
