@@ -160,14 +160,17 @@ def check_parity(
     """Compares ONNX Runtime's answers with PyTorch's on the reference images.
 
     Raises:
-        EdgexferError: another top-1, or a probability that differs by more than `tolerance`.
+        EdgexferError: another top-1 where PyTorch's is clear by more than `tolerance`, or a probability that differs
+            by more than it.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: pixels})[0]
     difference = float(np.abs(found - expected).max())
-    flipped = int((found.argmax(1) != expected.argmax(1)).sum())
+    best = np.sort(expected, axis=1)
+    clear = best[:, -1] - best[:, -2] > tolerance  # a draw proves nothing, whoever wins it
+    flipped = int(((found.argmax(1) != expected.argmax(1)) & clear).sum())
     if flipped or difference > tolerance:
         raise EdgexferError(
             f"the {precision} ONNX file does not compute what PyTorch does: {flipped} of {len(pixels)} reference "

@@ -39,7 +39,7 @@ _COLUMNS = ("epoch", "stage", "train_loss", "val_loss", "val_top1", "val_macro_f
 def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, device: str) -> dict[str, Any]:
     """Trains `trainee`; afterwards its network has the weights of the best epoch, epoch 0 included.
 
-    Best is the highest top-1 on the validation images; of equals, the lowest loss.
+    Best is what `Trainee.score` says.
 
     Args:
         trainee: what is trained, in place.
@@ -127,7 +127,7 @@ class KeepBest(Callback):
 
     def record(self, trainee: Trainee, *, epoch: int, train_loss: float | None, learning_rate: float) -> None:
         """Adds a row to the history and keeps the weights where they are the best so far."""
-        found = trainee.validation
+        found, score = trainee.validation, trainee.score()
         row = {
             "epoch": epoch,
             "stage": self._stage,
@@ -139,9 +139,9 @@ class KeepBest(Callback):
             "seconds": round(time.monotonic() - self._began, 1),
         }
         self._rows = [*self._rows, row]
-        better = not self.best or (found["top1"], -found["loss"]) > (self.best["top1"], -self.best["loss"])
+        better = not self.best or score > tuple(self.best["score"])
         if better:
-            self.best = {"epoch": epoch, **found}
+            self.best = {"epoch": epoch, "score": list(score), **found}
             state = {name: value.detach().cpu().contiguous() for name, value in trainee.network.state_dict().items()}
             write_file(self._folder / BEST, safetensors.torch.save(state))
         _write_history(self._folder / HISTORY, self._rows)
