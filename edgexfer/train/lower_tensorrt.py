@@ -7,7 +7,7 @@ Rules: TensorRT's ONNX importer and developer guide ("Explicit quantization"); d
 
 from __future__ import annotations
 
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from edgexfer.train.lower_ort import store_weights_as_int8
 from edgexfer.train.onnx_graph import Graph
@@ -31,6 +31,25 @@ def _keep_identity_branch_quantized(graph: Graph, add: NodeProto) -> None:
     order = {name: index for index, node in enumerate(graph.nodes) for name in node.output}
     position, source = max(from_conv, key=lambda item: order[item[1]])
     add.input[position] = source
+    _quantize_behind_pool(graph, add, 1 - position)
+
+
+def _quantize_behind_pool(graph: Graph, add: NodeProto, position: int) -> None:
+    """Repeats the quantizer in front of a MaxPool behind it: the pool only chooses values, so that changes none."""
+    pool = graph.producer(add.input[position])
+    if pool is None or pool.op_type != "MaxPool":
+        return
+    dequantize = graph.producer(pool.input[0])
+    if dequantize is None or dequantize.op_type != "DequantizeLinear":
+        return
+    steps, values = graph.fresh(f"{pool.output[0]}_steps"), graph.fresh(f"{pool.output[0]}_values")
+    constants = list(dequantize.input[1:])
+    graph.insert_before(
+        add,
+        helper.make_node("QuantizeLinear", [pool.output[0], *constants], [steps], name=steps),
+        helper.make_node("DequantizeLinear", [steps, *constants], [values], name=values),
+    )
+    add.input[position] = values
 
 
 def _source(graph: Graph, name: str) -> str | None:

@@ -117,3 +117,24 @@ def test_quantizers_share_no_constants() -> None:
     names = [name for node in made.graph.node if "Linear" in node.op_type for name in node.input[1:]]
     assert len(names) == len(set(names)) == 8
     assert set(names) == {tensor.name for tensor in made.graph.initializer}
+
+
+def test_behind_a_pool_the_identity_branch_gets_the_pools_own_quantizer() -> None:
+    constants: dict[str, Any] = {}
+    pool = helper.make_node("MaxPool", ["xd"], ["pooled"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    made = model(
+        [
+            *pair("xd", "x", constants, scale=1 / 127, zero=ZERO),
+            pool,
+            *conv("second", "pooled", constants),
+            *pair("secondd", "second", constants, scale=0.02, zero=ZERO),
+            helper.make_node("Add", ["secondd", "pooled"], ["sum"]),
+            *pair("y", "sum", constants, scale=0.03, zero=ZERO),
+        ],
+        constants,
+        input_shape=["N", 3, 8, 8],
+        output="y",
+    )
+    result = lowered(made)
+    add = next(node for node in result.graph.node if node.op_type == "Add")
+    assert sorted(maker(result, name).op_type for name in add.input) == ["Conv", "DequantizeLinear"]
