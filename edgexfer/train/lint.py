@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from edgexfer.core.bundle import open_bundle
@@ -79,13 +81,20 @@ def lint(folder: str | Path) -> list[Finding]:
 
 
 def float_operators(model: ModelProto) -> list[NodeProto]:
-    """Returns the operators that ONNX Runtime still computes in float after fusing, softmax aside."""
+    """Returns the operators that ONNX Runtime still computes in float after fusing, softmax aside.
+
+    Raises:
+        ArtifactError: ONNX Runtime refuses to open the file.
+    """
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class of its own for each kind of refusal
+            raise ArtifactError(f"ONNX Runtime does not take this file: {error}", "export the bundle again") from error
         nodes = onnx.load(options.optimized_model_filepath).graph.node
     allowed = {*_HARMLESS, _QUANTIZE, _DEQUANTIZE}
     return [n for n in nodes if n.op_type not in allowed and not n.op_type.startswith(_EIGHT_BIT_PREFIXES)]
@@ -118,12 +127,20 @@ def _weights_stored(graph: Graph) -> Iterator[Finding]:
 
 
 def _is_weight(graph: Graph, node: NodeProto) -> bool:
-    return node.input[0] in graph.constants
+    behind = graph.producer(node.input[0])
+    source = behind.input[0] if behind is not None and behind.op_type == _QUANTIZE else node.input[0]
+    return source in graph.constants
+
+
+def _scales(graph: Graph) -> Iterator[tuple[NodeProto, NDArray[Any], NDArray[Any]]]:
+    """Gives every quantizer with its scale and zero point; those that are not constant have been found already."""
+    for node in _quantizers(graph):
+        if len(node.input) == 3 and node.input[1] in graph.constants and node.input[2] in graph.constants:
+            yield node, graph.constants[node.input[1]], graph.constants[node.input[2]]
 
 
 def _ort_types(graph: Graph) -> Iterator[Finding]:
-    for node in _quantizers(graph):
-        scale, zero = (graph.constants.get(name, np.zeros(0)) for name in node.input[1:3])
+    for node, scale, zero in _scales(graph):
         if _is_weight(graph, node):
             if zero.dtype not in (np.int8, np.int32) or zero.any():
                 yield Finding("symmetric-weights", node.name, f"zero point {zero.dtype}", "int8 weights, zero point 0")
@@ -135,7 +152,12 @@ def _ort_types(graph: Graph) -> Iterator[Finding]:
 
 
 def _float_left(graph: Graph) -> Iterator[Finding]:
-    for node in float_operators(graph.model):
+    try:
+        nodes = float_operators(graph.model)
+    except ArtifactError as error:
+        yield Finding("engine-opens", "model", error.message, error.hint)
+        return
+    for node in nodes:
         remedy = "a quantizer on each side lets it fuse; see `edgexfer backbones` for networks whose layers all do"
         yield Finding("float-operator", node.name, f"ONNX Runtime computes this {node.op_type} in float", remedy)
 
@@ -144,8 +166,7 @@ def _tensorrt_types(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes:
         if node.op_type.startswith(("QLinear", "Dynamic")) or node.op_type in ("ConvInteger", "Identity"):
             yield Finding("explicit-qdq", node.name, f"TensorRT does not take {node.op_type}", "write Q/DQ pairs")
-    for node in _quantizers(graph):
-        scale, zero = (graph.constants.get(name, np.zeros(0)) for name in node.input[1:3])
+    for node, scale, zero in _scales(graph):
         if zero.dtype != np.int8 or zero.any() or zero.shape != scale.shape:
             yield Finding(
                 "signed-symmetric", node.name, f"zero point is {zero.dtype}", "int8, 0, shaped like the scale"

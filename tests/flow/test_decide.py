@@ -33,7 +33,7 @@ def measured(precision: str, right: int) -> Measured:
 
 def compared(ratio: float, doubt: float = 0.05) -> Comparison:
     subject = Subject("t", "0" * 64, "int8", "t", "ort", "ort 1", simulated=False)
-    latency = Latency(subject, "none", {step: (1, 1) for step in STEPS}, warmup=1)
+    latency = Latency(subject, "none", dict.fromkeys(STEPS, (1, 1)), warmup=1)
     return Comparison(latency, latency, "inference", ratio, ratio - doubt, ratio + doubt)
 
 

@@ -58,7 +58,7 @@ def test_a_second_demo_takes_the_scans_that_are_there(scans: Path) -> None:
 def test_a_folder_of_the_users_own_is_refused_and_kept(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(EdgexferError, match="holds no demo|something else than the demo's scans") as caught:
+    with pytest.raises(EdgexferError, match=r"holds no demo|something else than the demo's scans") as caught:
         flow.demo(tmp_path)
     assert "--out" in caught.value.hint
     assert files_below(tmp_path) == {name: b"mine"}

@@ -200,7 +200,7 @@ def test_a_quantized_checkpoint_of_another_run_or_a_damaged_one_is_not_taken(exp
     (sibling / "weights.safetensors").write_bytes(b"damaged")
     calls: list[Path] = []
 
-    def compress(checkpoint: Any, target: Any, out: Path, **options: Any) -> None:
+    def compress(_checkpoint: Any, _target: Any, out: Path, **options: Any) -> None:
         assert options["overwrite"]
         calls.append(out)
         raise EdgexferError("stop here")
@@ -222,7 +222,7 @@ def test_float_ships_where_it_is_asked_for_and_moved_images_are_found_by_data(ex
     exports.data.rename(moved)
     try:
         for precision in ("float32", "int8"):
-            with pytest.raises(EdgexferError, match="images of .* are not at") as caught:
+            with pytest.raises(EdgexferError, match=r"images of .* are not at") as caught:
                 flow.export(run, X86, tmp_path / "x.edgx", precision=precision, device="cpu")
             assert "--data" in caught.value.hint
         assert {path.name for path in tmp_path.iterdir()} == {"runs", "moved"}
@@ -314,5 +314,5 @@ def test_parity_is_really_checked(exports: Exports) -> None:
     check_parity(model, pixels, expected, 0.1, "int8")
     with pytest.raises(EdgexferError, match="16 of 16 reference images change class"):
         check_parity(model, pixels, np.roll(expected, 1, axis=1), 0.1, "int8")
-    with pytest.raises(EdgexferError, match="0 of 16 .* differ by up to"):
+    with pytest.raises(EdgexferError, match=r"0 of 16 .* differ by up to"):
         check_parity(model, pixels, expected * 0.5, 0.1, "int8")
