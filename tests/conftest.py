@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from tests.bundles import make_bundle
 
 if TYPE_CHECKING:
     from tests.train.exports import Exports
+
+# A shell that starts the tests with & lets them ignore Ctrl-C, and every process below them: some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,8 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=1,
-            precision=precision_for(device),
+            # Quantizers need the float's full width: steps of 1/255 of a range get lost in bf16.
+            precision="32-true" if stage == "qat" else precision_for(device),
             max_epochs=trainee.schedule.epochs,
             callbacks=callbacks,
             plugins=[SafetensorsIO()],

@@ -168,7 +168,8 @@ class Trainee(lightning.LightningModule):
             ):
                 if members:
                     parameters.append({"params": members, "lr": rate, "weight_decay": decay})
-        optimizer = torch.optim.AdamW(parameters, fused=True)
+        # Fused, it unscales fp16 gradients by itself, and Lightning then refuses to clip them.
+        optimizer = torch.optim.AdamW(parameters, fused=self.device.type == "cpu")
         total = settings.epochs * len(self.train_dataloader())
         factor = _Factor(total, max(1, round(settings.warmup * total)))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor.at)
