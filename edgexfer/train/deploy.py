@@ -91,8 +91,8 @@ def _fold_batch_norms(network: nn.Module) -> None:
             raise EdgexferError(
                 f"batch norm '{node.target}' does not follow a convolution of its own, so it cannot be folded"
             )
-        _set(network, str(before.target), _fused(conv, norm))
-        _set(network, str(node.target), _after(norm))
+        network.set_submodule(str(before.target), _fused(conv, norm))
+        network.set_submodule(str(node.target), _after(norm))
 
 
 def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
@@ -124,7 +124,7 @@ def _fix_paddings(network: nn.Module, height: int, width: int) -> None:
     for hook in hooks:
         hook.remove()
     for name, conv in same.items():
-        _set(network, name, _with_fixed_padding(conv, sizes[name]))
+        network.set_submodule(name, _with_fixed_padding(conv, sizes[name]))
 
 
 def _with_fixed_padding(conv: nn.Conv2d, input_shape: torch.Size) -> nn.Module:
@@ -168,8 +168,3 @@ def _fold_normalization(network: nn.Module, normalization: Normalization) -> tup
     first.bias = nn.Parameter(bias)
     first.weight.copy_(first.weight / (255 * deviation * scale).view(1, 3, 1, 1))
     return scale, zero
-
-
-def _set(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, module)

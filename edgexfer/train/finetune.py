@@ -26,7 +26,7 @@ from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, empty_network, save_checkpoint
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.fit import BEST, STATE
-from edgexfer.train.judge import figures
+from edgexfer.train.judge import figures_by_split
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.network import build_network
 from edgexfer.train.prepared import Prepared, Progress, fitting_input_size, prepare, prepare_again, read_trainable
@@ -235,11 +235,6 @@ def _log_start(prepared: Prepared, settings: FinetuneSettings, size: int, device
 def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -> Checkpoint:
     record = json.loads((task.folder / _RUN).read_bytes())
     prepared = task.prepared
-    metrics = {
-        split: figures(task.network, prepared.cache, prepared.class_ids, rows)
-        for split in ("val", "test")
-        if len(rows := prepared.indices(split))
-    }
     content = {
         "name": out.name,
         "backbone": task.settings.backbone,
@@ -252,7 +247,7 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         "data": record["data"],
         "val": record["val"],
         "best_epoch": best["epoch"],
-        "metrics": metrics,
+        "metrics": figures_by_split(task.network, prepared),
         "dataset_digest": dataset_digest(prepared.rows),
         "images_left_out": [dataclasses.asdict(item) for item in prepared.intake.rejected],
         "parent": None,

@@ -12,6 +12,7 @@ from torch import Tensor
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.network import channels_last
 from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.prepared import Prepared
 from edgexfer.train.trainee import metric_collection, plain_figures
 
 _BATCH = 64
@@ -37,3 +38,12 @@ def figures(
     collection = metric_collection(found.shape[1])
     computed = collection(found, torch.from_numpy(class_ids[rows]))
     return {"images": len(rows), **plain_figures(computed)}
+
+
+def figures_by_split(network: DeployNetwork, prepared: Prepared) -> dict[str, Any]:
+    """Returns `figures` of the validation images, and of the test images where there are any."""
+    return {
+        split: figures(network, prepared.cache, prepared.class_ids, rows)
+        for split in ("val", "test")
+        if len(rows := prepared.indices(split))
+    }

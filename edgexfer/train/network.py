@@ -22,9 +22,7 @@ def build_network(backbone: Backbone, classes: int) -> nn.Module:
         return timm.create_model(backbone.architecture.partition(".")[0], pretrained=False, num_classes=classes)
     network = torchvision.models.get_model(backbone.architecture, weights=None)
     name, head = head_of(network)
-    network.get_submodule(name.rpartition(".")[0])  # the parent must exist: torchvision nests its classifiers
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Linear(head.in_features, classes))
+    network.set_submodule(name, nn.Linear(head.in_features, classes))
     return network
 
 

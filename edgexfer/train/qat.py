@@ -23,7 +23,7 @@ from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.finetune import dataset_of
 from edgexfer.train.fit import fit
-from edgexfer.train.judge import figures
+from edgexfer.train.judge import figures_by_split
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.prepared import Prepared, Progress, prepare_again
 from edgexfer.train.quantizers import place_quantizers, quantizer_config
@@ -111,18 +111,13 @@ def _compress(
     ids = prepared.class_ids
     trainee = Trainee(quantized, prepared.cache, ids, train, val, schedule, augmentation, teacher=network)
     best = fit(trainee, folder, stage="qat", patience=None, device=device)
-    metrics = {
-        split: figures(quantized, prepared.cache, ids, rows)
-        for split in ("val", "test")
-        if len(rows := prepared.indices(split))
-    }
     kept = ("backbone", "preprocess", "pretrained", "settings", "mirror", "data", "val", "dataset_digest")
     content = {
         "name": checkpoint.manifest["name"],
         "precision": "int8",
         **{key: checkpoint.manifest[key] for key in kept},
         "best_epoch": best["epoch"],
-        "metrics": metrics,
+        "metrics": figures_by_split(quantized, prepared),
         "float_metrics": checkpoint.manifest["metrics"],
         "images_left_out": [],
         "parent": checkpoint.digest,
