@@ -6,18 +6,26 @@ A backend is a module `edgexfer/backends/<name>.py`, or an entry point of the gr
     missing() -> str | None                        why it cannot run here ("" hint inside), or None
     open_session(bundle, *, threads) -> Session    opens the bundle's model on this machine
     engine_version() -> str                        such as "onnxruntime 1.31.1"
+
+One whose engine is compiled on the machine that runs it is an EngineBuilder and offers two more. Its `open_session`
+opens the engine that is there, and builds it where there is none that fits.
+
+    build_engine(bundle, *, rebuild, progress) -> BuiltEngine
+    device() -> str                                such as "Orin, compute capability 8.7"
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.threads import Progress
 
 BUILT_IN = ("ort", "fake")
 
@@ -48,6 +56,29 @@ class Backend(Protocol):
     def engine_version(self) -> str:
         """Returns name and version of the engine."""
         ...
+
+
+class EngineBuilder(Backend, Protocol):
+    """A backend that compiles `bundle.model` for this machine before it can run it."""
+
+    def build_engine(self, bundle: Bundle, *, rebuild: bool = False, progress: Progress | None = None) -> BuiltEngine:
+        """Builds the engine of the bundle's chosen candidate into `engines/`, or finds the one that is there.
+
+        Args:
+            bundle: any whose target names this backend.
+            rebuild: build even where an engine is there that fits.
+            progress: called with (phases done, all phases known so far), from the thread that builds.
+        """
+        ...
+
+    def device(self) -> str:
+        """Returns what decides whether an engine fits: the accelerator's name and compute capability."""
+        ...
+
+
+def builder_of(backend: Backend) -> EngineBuilder | None:
+    """Returns the backend as one that builds engines, None where there is nothing to build."""
+    return cast("EngineBuilder", backend) if hasattr(backend, "build_engine") else None
 
 
 def find_backend(name: str) -> Backend:

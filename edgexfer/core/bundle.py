@@ -2,23 +2,29 @@
 
     manifest.json     kind "bundle"; see edgexfer/core/manifest.py, and the keys below
     model.onnx        uint8 [N, H, W, 3] RGB pixels -> float32 [N, classes] probabilities
-    reference.npz     pixels uint8 [16, H, W, 3], probabilities float32 [16, classes]
+    reference.npz     pixels uint8 [16, H, W, 3], probabilities float32 [16, classes]; those of a candidate that
+                      answers otherwise as `probabilities.<precision>`
     split.csv         path,label,split,sha256 of every image the network was made from
     measurements.json what `export` measured: one record per precision
-    engines/<key>/    built on this machine; each vouched for by its own manifest
+    candidates/       the same network in other precisions, from which `build` may choose on the device
+    engines/<key>/    built on this machine; each vouched for by its own manifest (edgexfer/core/engines.py)
 
-Keys of the manifest: name, labels, labels_sha256, preprocess, target (snapshot), precision,
+Keys of the manifest: name, labels, labels_sha256, preprocess, target (snapshot), precision (of
+`model.onnx`), candidates ({precision: file}, `model.onnx` first; absent where there is but that),
 simulated (true where accuracy was measured by another engine than the target's), parent (digest of
 the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images", "split"}}), provenance.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.errors import ArtifactError
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import read_manifest
 from edgexfer.core.preprocess import Preprocess
@@ -26,6 +32,7 @@ from edgexfer.core.target import Target, target_from_json
 
 MODEL = "model.onnx"
 REFERENCE = "reference.npz"
+CANDIDATES = "candidates"
 SPLIT = "split.csv"
 MEASUREMENTS = "measurements.json"
 
@@ -40,6 +47,7 @@ class Bundle:
         labels: class names in the order of the network's output.
         preprocess: how an image becomes the network's pixels.
         target: the device profile it was made for.
+        chosen: which of its candidates is meant; None for the one that `export` shipped as `model.onnx`.
     """
 
     folder: Path
@@ -47,6 +55,7 @@ class Bundle:
     labels: tuple[str, ...]
     preprocess: Preprocess
     target: Target
+    chosen: str | None = None
 
     @property
     def digest(self) -> str:
@@ -55,13 +64,47 @@ class Bundle:
 
     @property
     def precision(self) -> str:
-        """What the shipped `model.onnx` computes in: "int8" or "float32"."""
-        return str(self.manifest["precision"])
+        """What `model` computes in: "int8", "int8-depthwise-float16", "float16" or "float32"."""
+        return self.chosen or str(self.manifest["precision"])
+
+    @property
+    def candidates(self) -> dict[str, str]:
+        """The network's files by precision, relative to the folder; the shipped one first."""
+        shipped = {str(self.manifest["precision"]): MODEL}
+        return {**shipped, **self.manifest.get("candidates", {})}
 
     @property
     def model(self) -> Path:
-        """The path of `model.onnx`."""
-        return self.folder / MODEL
+        """The path of the ONNX file: `model.onnx`, or that of the candidate which was chosen."""
+        return self.folder / self.candidates[self.precision]
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of `model`, as the manifest has it."""
+        return str(self.manifest["files"][self.candidates[self.precision]]["sha256"])
+
+    def at(self, precision: str) -> Bundle:
+        """Returns the same bundle with another of its candidates chosen.
+
+        Raises:
+            SettingsError: it has no such candidate ("did you mean").
+        """
+        if precision not in self.candidates:
+            raise SettingsError(
+                f"{self.folder} holds no {precision}: it has {', '.join(self.candidates)}",
+                did_you_mean(precision, list(self.candidates)),
+            )
+        return replace(self, chosen=precision)
+
+    def references(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Returns images and what the network answered to them at export, in the chosen precision.
+
+        Returns:
+            Pixels uint8 [16, H, W, 3], and probabilities float32 [16, classes].
+        """
+        with np.load(self.folder / REFERENCE) as file:
+            own = f"probabilities.{self.precision}"
+            return file["pixels"], file[own if own in file else "probabilities"]
 
 
 def open_bundle(folder: str | Path) -> Bundle:
@@ -79,7 +122,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         recorded = manifest["labels_sha256"]
     except KeyError as error:
         raise ArtifactError(f"{path} has no {error} in its manifest", "make the bundle again") from error
-    for name in (MODEL, REFERENCE):
+    for name in (MODEL, REFERENCE, *manifest.get("candidates", {}).values()):
         if name not in manifest["files"]:
             raise ArtifactError(f"bundle {path} lacks {name}", "make the bundle again")
     if recorded != labels_digest(labels):

@@ -1,6 +1,6 @@
 """`manifest.json`: what an artifact folder holds and where it comes from.
 
-    {"kind": "bundle" | "checkpoint", "format_version": 1, "digest": "<sha256>",
+    {"kind": "bundle" | "checkpoint" | "engine", "format_version": 1, "digest": "<sha256>",
      "files": {"model.onnx": {"sha256": "...", "size_bytes": 123}, ...}, ...the kind's own keys}
 
 `digest` is the SHA-256 of the manifest itself: of its JSON without `digest`, keys sorted, no spaces,
@@ -18,7 +18,7 @@ from edgexfer.core.files import sha256_of_bytes, sha256_of_file, write_file
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-Kind = Literal["checkpoint", "bundle"]
+Kind = Literal["checkpoint", "bundle", "engine"]
 
 
 def write_manifest(folder: Path, kind: Kind, content: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,11 @@ def _file_entry(path: Path) -> dict[str, Any]:
 
 
 def _origin(kind: Kind) -> str:
-    made_by = {"checkpoint": "edgexfer finetune DATA --out RUN", "bundle": "edgexfer export RUN --target NAME"}
+    made_by = {
+        "checkpoint": "edgexfer finetune DATA --out RUN",
+        "bundle": "edgexfer export RUN --target NAME",
+        "engine": "edgexfer build BUNDLE",
+    }
     return f"a {kind} is made by `{made_by[kind]}`"
 
 

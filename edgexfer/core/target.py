@@ -19,7 +19,25 @@ from typing import Any, Literal
 from edgexfer.core.errors import SettingsError, did_you_mean
 from edgexfer.core.toml import from_table, read_toml
 
-Precision = Literal["auto", "int8", "float32"]
+Precision = Literal["auto", "int8", "int8-depthwise-float16", "float16", "float32"]
+FloatType = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something about the device that its maker or others have published; nothing of it was measured by edgexfer.
+
+    Attributes:
+        name: such as "INT8 TOPS (sparse)".
+        value: number and unit, or words.
+        source: where it is written.
+        certainty: "stated" by the source itself, "derived" from it, or "unsure".
+    """
+
+    name: str
+    value: str
+    source: str
+    certainty: Literal["stated", "derived", "unsure"] = "stated"
 
 
 @dataclass(frozen=True)
@@ -36,8 +54,15 @@ class Target:
         opset: the ONNX operator set version that the device's engine reads.
         weight_bits: 8; or 7 where the CPU has neither VNNI nor dot product instructions.
         max_drop: the largest loss of top-1 against float that is shipped, as a fraction (0.01 = 1 point).
+        float_type: what is written for the layers outside INT8; "float16" for engines that take every type from the
+            file (TensorRT 11), "float32" for those that choose (TensorRT up to 10) and for CPUs.
+        engine_versions: releases of the engine that the file must be legal for, oldest first, such as ("10.3", "10.7").
+        engine_pixels: "float32" where the engine cannot read uint8 (TensorRT before 8.5): a candidate of its own then
+            stands beside `model.onnx`, which keeps the contract.
+        facts: published figures of the device.
         notes: facts worth knowing, one sentence each, printed by `edgexfer targets NAME`.
-        host: what the machine must be; read by `build` and `bench`.
+        host: what the machine must be, read by `build` and `bench`: machine ("aarch64"), compute_capability ("8.7"),
+            boards (beginnings of the device tree's model), power_mode (by name), jetpack (releases).
         options: read by the backend alone.
         gates: limits for `edgexfer gate`.
     """
@@ -51,6 +76,10 @@ class Target:
     opset: int = 17
     weight_bits: int = 8
     max_drop: float = 0.01
+    float_type: FloatType = "float32"
+    engine_versions: tuple[str, ...] = ()
+    engine_pixels: Literal["uint8", "float32"] = "uint8"
+    facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
     host: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
