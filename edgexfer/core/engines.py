@@ -1,16 +1,36 @@
 """Engines: what a machine compiled from a bundle's ONNX file, cached in the bundle under `engines/<key>/`.
 
     engine.bin        the compiled network; executable code, so nothing is loaded that the manifest does not vouch for
-    manifest.json     kind "engine": the EngineKey in full, the engine's SHA-256, how long it took to build
+    manifest.json     kind "engine": the EngineKey in full as `key`, the engine's SHA-256, `build_seconds`
 
-The key is the SHA-256 of everything that decides whether an engine fits. `engines/chosen.json` says which
-candidate `build` found best on this machine.
+The name of the folder is the SHA-256 of everything that decides whether an engine fits. A folder whose manifest
+holds another key than its name says was made for another machine or model: it is never loaded. How engines get there
+is in edgexfer/core/engine_store.py.
+
+`engines/chosen.json` says which candidate `build` found best on this machine:
+
+    {"format_version": 1, "precision": "int8", "engine": "tensorrt 10.3.0",
+     "device": "Orin, compute capability 8.7", "bundle": "<digest>", "reason": "..."}
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import ArtifactError, SettingsError
+from edgexfer.core.files import explained_write, locked_folder, sha256_of_bytes, write_file
+from edgexfer.core.manifest import MANIFEST, read_manifest
+from edgexfer.core.toml import from_table
+
+ENGINES = "engines"
+ENGINE = "engine.bin"
+CHOICE = "chosen.json"
+_CHOICE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -32,3 +52,224 @@ class BuiltEngine:
     reason: str
     build_seconds: float
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Everything that decides whether an engine fits.
+
+    Attributes:
+        model_sha256: of the ONNX file it was built from.
+        precision: of that candidate.
+        engine: name and version of the backend's engine, such as "tensorrt 10.3.0".
+        device: the accelerator's name, such as "Orin".
+        compute_capability: such as "8.7".
+        options: names and values of what else the builder was told; kept sorted.
+    """
+
+    model_sha256: str
+    precision: str
+    engine: str
+    device: str
+    compute_capability: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(sorted(self.options)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the key's JSON (keys sorted, no spaces, UTF-8): the name of the engine's folder."""
+        content = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return sha256_of_bytes(content.encode())
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what the engine's manifest records as `key`."""
+        return dataclasses.asdict(self)
+
+
+def find_engine(bundle: Bundle, key: EngineKey) -> Path | None:
+    """Returns the folder of the engine that was built for `key`, None where there is none.
+
+    Raises:
+        ArtifactError: there is one, but it is damaged, was tampered with, or was built for another key and put there.
+    """
+    folder = bundle.folder / ENGINES / key.digest
+    with locked_folder(folder.parent, shared=True):
+        return folder if check_engine(bundle, key) is not None else None
+
+
+def check_engine(bundle: Bundle, key: EngineKey) -> dict[str, Any] | None:
+    """Returns the manifest of the engine that was built for `key`, all of it checked; None where there is none.
+
+    It takes no lock: for those who hold one. Raises as `find_engine`.
+    """
+    folder = bundle.folder / ENGINES / key.digest
+    if not folder.exists():
+        return None
+    try:
+        manifest = read_manifest(folder, "engine")
+    except ArtifactError as error:
+        raise ArtifactError(error.message, rebuild_hint(bundle)) from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read the engine {folder}: {error.strerror}", rebuild_hint(bundle)) from error
+    found = key_of(manifest)
+    if found is None or ENGINE not in manifest["files"] or not isinstance(manifest.get("build_seconds"), int | float):
+        raise ArtifactError(f"{folder} is no engine of this edgexfer: its manifest lacks keys", rebuild_hint(bundle))
+    if found != key:
+        raise ArtifactError(
+            f"foreign engine in {folder}: it was built for something else ({'; '.join(_differences(found, key))})",
+            rebuild_hint(bundle),
+        )
+    return manifest
+
+
+def load_engine(bundle: Bundle, key: EngineKey) -> bytes | None:
+    """Returns the engine that was built for `key`, None where there is none.
+
+    The digest is taken of the very bytes that are returned: an engine is code, and the file could change in between.
+
+    Raises:
+        ArtifactError: as `find_engine`.
+    """
+    folder = bundle.folder / ENGINES / key.digest
+    with locked_folder(folder.parent, shared=True):
+        manifest = check_engine(bundle, key)
+        if manifest is None:
+            return None
+        data = (folder / ENGINE).read_bytes()
+    if sha256_of_bytes(data) != manifest["files"][ENGINE]["sha256"]:
+        raise ArtifactError(f"{folder / ENGINE} was changed while it was read", rebuild_hint(bundle))
+    return data
+
+
+def describe_engine(bundle: Bundle, key: EngineKey, *, reused: bool, reason: str) -> BuiltEngine:
+    """Returns what there is to say of the engine of `key`.
+
+    Raises:
+        ArtifactError: it is not there, or as `find_engine`.
+    """
+    folder = bundle.folder / ENGINES / key.digest
+    with locked_folder(folder.parent, shared=True):
+        manifest = check_engine(bundle, key)
+    if manifest is None:
+        raise ArtifactError(f"the engine {folder} is gone", f"edgexfer build {bundle.folder}")
+    seconds, size = float(manifest["build_seconds"]), int(manifest["files"][ENGINE]["size_bytes"])
+    return BuiltEngine(folder, key.precision, reused, reason, seconds, size)
+
+
+def why_rebuilt(bundle: Bundle, key: EngineKey) -> str:
+    """Returns in a few words why no engine fits `key`: what is other than in the most similar one that is there."""
+    others = [other for other in _recorded_keys(bundle) if other.precision == key.precision]
+    if not others:
+        return "no engine was built yet"
+    differences = min((_differences(other, key) for other in others), key=len)
+    return "; ".join(differences) or "a new one was asked for"
+
+
+def read_choice(bundle: Bundle, *, engine: str, device: str) -> str | None:
+    """Returns the precision that `build` found best on this machine.
+
+    Args:
+        bundle: any.
+        engine: what the backend's `engine_version()` says now.
+        device: what the backend's `device()` says now.
+
+    Returns:
+        None where nothing was chosen yet, it was chosen with another engine, for another device or for another bundle,
+        or it is not among the candidates.
+
+    Raises:
+        ArtifactError: `chosen.json` is damaged or of another format_version.
+    """
+    path = bundle.folder / ENGINES / CHOICE
+    if not path.exists():
+        return None
+    try:
+        choice = json.loads(path.read_bytes())
+        version, precision = choice["format_version"], str(choice["precision"])
+        found = (choice["engine"], choice["device"], choice["bundle"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged", rebuild_hint(bundle)) from error
+    if version != _CHOICE_VERSION:
+        raise ArtifactError(
+            f"{path} has format_version {version}, this edgexfer reads {_CHOICE_VERSION}", rebuild_hint(bundle)
+        )
+    return precision if found == (engine, device, bundle.digest) and precision in bundle.candidates else None
+
+
+def write_choice(bundle: Bundle, precision: str, *, engine: str, device: str, reason: str) -> None:
+    """Records that `precision` is what runs on this machine from now on.
+
+    Raises:
+        SettingsError: the bundle has no such candidate.
+        EdgexferError: the bundle's folder cannot be written.
+    """
+    choice = {
+        "format_version": _CHOICE_VERSION,
+        "precision": bundle.at(precision).precision,
+        "engine": engine,
+        "device": device,
+        "bundle": bundle.digest,
+        "reason": reason,
+    }
+    path = bundle.folder / ENGINES / CHOICE
+    with explained_write(path):
+        path.parent.mkdir(exist_ok=True)
+    with locked_folder(path.parent):
+        write_file(path, json.dumps(choice, indent=2, ensure_ascii=False) + "\n")
+
+
+def rebuild_hint(bundle: Bundle) -> str:
+    """Returns the command that makes the engine anew."""
+    return f"edgexfer build {bundle.folder} --rebuild"
+
+
+def _recorded_keys(bundle: Bundle) -> list[EngineKey]:
+    # What is told here explains and loads nothing, so files are not checked; what cannot be read has nothing to say.
+    keys = []
+    for path in sorted((bundle.folder / ENGINES).glob(f"*/{MANIFEST}")):
+        try:
+            manifest = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        found = key_of(manifest) if isinstance(manifest, dict) else None
+        if found is not None:
+            keys.append(found)
+    return keys
+
+
+def key_of(manifest: dict[str, Any]) -> EngineKey | None:
+    """Returns the key that an engine's manifest records, None where there is no legible one."""
+    table = manifest.get("key")
+    if not isinstance(table, dict):
+        return None
+    try:
+        return from_table(EngineKey, table, "key")
+    except SettingsError:
+        return None
+
+
+def _differences(old: EngineKey, new: EngineKey) -> list[str]:
+    found = []
+    if old.model_sha256 != new.model_sha256:
+        found.append("the model changed")
+    if old.precision != new.precision:
+        found.append(f"the precision was {old.precision} and is {new.precision}")
+    if old.engine != new.engine:
+        found.append(_engine_difference(old.engine, new.engine))
+    if (old.device, old.compute_capability) != (new.device, new.compute_capability):
+        gpus = [f"{key.device} ({key.compute_capability})" for key in (old, new)]
+        found.append(f"the GPU was {gpus[0]} and is {gpus[1]}")
+    if old.options != new.options:
+        before, now = dict(old.options), dict(new.options)
+        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        changes = [f"{name} was {before.get(name, 'unset')} and is {now.get(name, 'unset')}" for name in names]
+        found.append(f"options changed: {', '.join(changes)}")
+    return found
+
+
+def _engine_difference(old: str, new: str) -> str:
+    (old_name, _, old_version), (new_name, _, new_version) = old.partition(" "), new.partition(" ")
+    name = {"tensorrt": "TensorRT"}.get(new_name, new_name)
+    return f"{name} was {old_version if old_name == new_name else old} and is {new_version}"

@@ -157,3 +157,41 @@ def write_file(path: Path, data: bytes | str) -> None:
             stage.replace(path)
         finally:
             stage.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Keeps other processes that call this for the same folder waiting, until the block ends.
+
+    The lock is the system's own on the folder itself: no file is left behind, and it ends with its process.
+
+    Args:
+        folder: where it does not exist there is nothing to lock.
+        shared: let others in that are shared too: for those who read.
+
+    Yields:
+        Whether the lock is held; False where the folder is missing, or the system or file system has no such locks.
+    """
+    descriptor = _lock(folder, shared)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(folder: Path, shared: bool) -> int | None:
+    try:
+        import fcntl  # noqa: PLC0415 - not on every system
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError):  # network file systems may refuse to lock a folder
+            return None
+        raise
+    return descriptor
