@@ -12,15 +12,23 @@ A bundle holds a snapshot of its target as JSON, so that a later change of the f
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.target_checks import check_target
 from edgexfer.core.toml import from_table, read_toml
 
 Precision = Literal["auto", "int8", "int8-depthwise-float16", "float16", "float32"]
 FloatType = Literal["float32", "float16"]
+PRECISIONS = ("float32", "float16", "int8-depthwise-float16", "int8")
+"""What a network may compute in, the most precise first."""
+ALIASES = {"jetson": "jetson-orin-nano"}
+"""Names that stand for another profile; whoever is given one is told so (`meaning_of`)."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,18 +116,24 @@ class CalibrationRecipe:
 
 
 def load_target(name_or_path: str) -> Target:
-    """Reads a target profile by name or path.
+    """Reads a target profile by name, alias or path.
 
     Raises:
-        SettingsError: unknown name ("did you mean"), unknown key, or a value out of range.
+        SettingsError: unknown name ("did you mean"), unknown key, a value out of range, or keys that contradict
+            each other.
     """
-    path = _find(name_or_path, "targets", "target")
+    if meaning := meaning_of(name_or_path):
+        _log.info("%s", meaning)
+    path = _find(_resolved(name_or_path), "targets", "target")
     target = from_table(Target, {"name": path.stem, **read_toml(path)}, str(path))
-    if target.weight_bits not in (7, 8):
-        raise SettingsError(f"{path}: weight_bits is {target.weight_bits}, expected 7 or 8")
-    if not 0 <= target.max_drop <= 1:
-        raise SettingsError(f"{path}: max_drop is {target.max_drop}, expected a fraction between 0 and 1")
+    check_target(target, str(path))
     return target
+
+
+def meaning_of(name_or_path: str) -> str | None:
+    """Returns such as "jetson means jetson-orin-nano", for the user; None where the name is a profile's own."""
+    resolved = _resolved(name_or_path)
+    return None if resolved == name_or_path else f"{name_or_path} means {resolved}"
 
 
 def load_calibration(name_or_path: str) -> CalibrationRecipe:
@@ -143,6 +157,11 @@ def target_from_json(snapshot: dict[str, Any]) -> Target:
 def target_names() -> list[str]:
     """Returns the names of the profiles that come with edgexfer, sorted."""
     return sorted(path.stem for path in _shipped("targets").glob("*.toml"))
+
+
+def _resolved(name_or_path: str) -> str:
+    # A file that is called so goes before an alias, as it does before a profile.
+    return name_or_path if Path(name_or_path).is_file() else ALIASES.get(name_or_path, name_or_path)
 
 
 def _find(name_or_path: str, folder: str, noun: str) -> Path:
