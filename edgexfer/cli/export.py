@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgexfer.cli import show
-from edgexfer.cli.options import DeviceOption, OverwriteOption, named
+from edgexfer.cli.build import print_measured
+from edgexfer.cli.options import DeviceOption, OverwriteOption, PrecisionName, PrecisionOption, named
 from edgexfer.cli.parts import needs
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
 from edgexfer.core.errors import EdgexferError, SettingsError
@@ -20,23 +20,13 @@ if TYPE_CHECKING:
     from edgexfer.flow.export import Exported
 
 
-class PrecisionChoice(str, Enum):
-    """What may be shipped."""
-
-    auto = "auto"
-    int8 = "int8"
-    float32 = "float32"
-
-
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint that `edgexfer finetune` made.")],
     target: Annotated[str, typer.Option("--target", metavar="NAME|FILE", help="The device; see `edgexfer targets`.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="BUNDLE", help="The bundle; by default NAME.edgx here.")
     ] = None,
-    precision: Annotated[
-        PrecisionChoice | None, typer.Option("--precision", help="Overrides what the target says.")
-    ] = None,
+    precision: PrecisionOption = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Of quantization-aware training; 0 only calibrates.")
     ] = None,
@@ -92,7 +82,7 @@ def default_bundle(run: Path) -> Path:
 
 
 def _check_at_once(
-    run: Path, target: Target, bundle: Path, precision: PrecisionChoice | None, *, overwrite: bool
+    run: Path, target: Target, bundle: Path, precision: PrecisionName | None, *, overwrite: bool
 ) -> None:
     """Finds what is wrong before seconds go into loading PyTorch. The stages check all of it again."""
     from edgexfer.core.files import refuse_existing
@@ -100,8 +90,9 @@ def _check_at_once(
 
     unfinished = not run.exists() and Path(f"{run}.partial").exists()  # `open_checkpoint` tells it apart
     learned = None if unfinished else read_manifest(run, "checkpoint").get("quantization")
-    if learned is not None and (precision or target.precision) == "float32":
-        raise SettingsError(f"{run} is quantized, and float32 is asked for", "give the float RUN")
+    wanted = precision.value if precision else target.precision
+    if learned is not None and wanted in ("float32", "float16"):
+        raise SettingsError(f"{run} is quantized, and {wanted} is asked for", "give the float RUN")
     if learned is not None and learned.get("dialect") != target.dialect:
         raise SettingsError(
             f"{run} learned the dialect {learned.get('dialect')}, {target.name} wants {target.dialect}",
@@ -115,19 +106,7 @@ def _check_at_once(
 
 def print_exported(made: Exported) -> None:
     """Prints the table of precisions, what was decided, and what to know before shipping."""
-    from edgexfer.gate.side_by_side import compared
-
-    comparison = compared(made.measured)
-    if comparison is None:
-        return
-    names = [name + (" (shipped)" if shipped else "") for name, shipped in comparison.precisions]
-    table = show.table("", *names, "change", right=(*names, "change"))
-    for row in comparison.rows:
-        table.add_row(row.name, *row.cells, row.change)
-    show.console().print(table)
-    for sentence in (comparison.paired, comparison.machine):
-        if sentence:
-            show.line(sentence, "dim")
+    print_measured(made.measured)
     for warning in made.warnings:
         show.warn(warning)
     show.line(made.decision)

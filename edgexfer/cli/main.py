@@ -20,6 +20,7 @@ import edgexfer
 from edgexfer.cli import (
     backbones,
     bench,
+    build,
     compress,
     data,
     demo,
@@ -91,12 +92,20 @@ _add(
     "edgexfer export runs/photos --target x86-cpu",
     "edgexfer export runs/photos --target raspberry-pi-5 --out photos.edgx",
     "edgexfer export runs/photos --target x86-cpu --precision float32",
+    "edgexfer export runs/photos --target jetson-orin-nano --on me@orin  # built and measured there",
 )
 _add(
     compress.compress,
     _MAKE,
     "edgexfer compress runs/photos",
     "edgexfer compress runs/photos --target jetson-orin-nano --epochs 4",
+)
+_add(
+    build.build,
+    _USE,
+    "edgexfer build signs.edgx  # on the device that will run it",
+    "edgexfer build signs.edgx --data data/signs",
+    "edgexfer build signs.edgx --trtexec  # the same by hand",
 )
 _add(
     predict.predict,
@@ -180,6 +189,8 @@ def _reader_left() -> int:
 
 def _refused(error: OSError) -> int:
     place = f" {error.filename}" if error.filename else " on standard output" if error.errno == errno.ENOSPC else ""
+    if not error.filename:
+        _reader_left()  # later releases of Python 3.13 would try the same bytes again at their end, and exit with 120
     show.failed(EdgexferError(f"the system refuses{place}: {error.strerror}", "check permissions and free space there"))
     return 2
 

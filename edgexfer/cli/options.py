@@ -23,6 +23,21 @@ RecordOption: TypeAlias = Annotated[
 ]
 
 
+class PrecisionName(str, Enum):
+    """What may be shipped."""
+
+    auto = "auto"
+    int8 = "int8"
+    int8_depthwise_float16 = "int8-depthwise-float16"
+    float16 = "float16"
+    float32 = "float32"
+
+
+PrecisionOption: TypeAlias = Annotated[
+    PrecisionName | None, typer.Option("--precision", help="What to ship; by default what the target says.")
+]
+
+
 class Device(str, Enum):
     """Where to train."""
 

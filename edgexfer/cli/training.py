@@ -15,23 +15,32 @@ from edgexfer.cli import show
 class _Lines(logging.Handler):
     """Prints what the library logs: INFO as it is, one line each, and what is worse as `warning: ...`."""
 
+    def __init__(self, stderr: bool) -> None:
+        super().__init__()
+        self._stderr = stderr
+
     def emit(self, record: logging.LogRecord) -> None:
         # A pipe whose reader has left, or a log on a full disk, must not end a training of hours.
         with suppress(OSError), _between_bars():
             if record.levelno >= logging.WARNING:
                 show.warn(record.getMessage())
-            elif sys.stdout.isatty():
+            elif sys.stdout.isatty() and not self._stderr:
                 show.line(record.getMessage())
             else:
-                sys.stdout.write(show.printable(record.getMessage()) + "\n")
-                sys.stdout.flush()
+                stream = sys.stderr if self._stderr else sys.stdout
+                stream.write(show.printable(record.getMessage()) + "\n")
+                stream.flush()
 
 
 @contextmanager
-def log_lines() -> Iterator[None]:
-    """Shows while the block runs what edgexfer logs from INFO on, plainly; other packages stay quiet."""
+def log_lines(*, stderr: bool = False) -> Iterator[None]:
+    """Shows while the block runs what edgexfer logs from INFO on, plainly; other packages stay quiet.
+
+    Args:
+        stderr: write the lines there, because standard output is a record's.
+    """
     log = logging.getLogger("edgexfer")
-    handler, level, propagate = _Lines(), log.level, log.propagate
+    handler, level, propagate = _Lines(stderr), log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(min(log.getEffectiveLevel(), logging.INFO))  # --verbose may have asked for more
     log.propagate = False

@@ -82,12 +82,18 @@ def read_measured(folder: Path) -> tuple[Measured, ...]:
         found = content.get("format_version") if isinstance(content, dict) else content
         raise ArtifactError(f"{path} has format_version {found}, this edgexfer reads {FORMAT_VERSION}", _MEND)
     try:
-        return tuple(_record(record, str(path)) for record in content["records"])
+        return tuple(measured_from_json(record, str(path)) for record in content["records"])
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{path} has a record that does not fit: {error!r}", _MEND) from error
 
 
-def _record(record: dict[str, Any], where: str) -> Measured:
+def measured_from_json(record: dict[str, Any], where: str) -> Measured:
+    """Reads what `to_json` wrote; `where` is named in errors.
+
+    Raises:
+        ArtifactError: one of the two measurements does not fit.
+        KeyError: something is missing.
+    """
     evaluation = measurement_from_json(record["evaluation"], where)
     latency = None if record["latency"] is None else measurement_from_json(record["latency"], where)
     if not isinstance(evaluation, Evaluation) or not isinstance(latency, (Latency, type(None))):

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexfer.backends import Backend, Session, find_backend
+from edgexfer.backends import Backend, Session, builder_of, find_backend
 from edgexfer.core.bundle import Bundle, open_bundle
+from edgexfer.core.engines import read_choice
 from edgexfer.core.errors import ImageError, MissingPartError, SettingsError
 from edgexfer.core.prediction import Prediction
 from edgexfer.core.preprocess import Preprocess, Source, pixels
@@ -44,7 +45,9 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads}, expected 1 or more")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    session = _backend_for(opened, backend).open_session(opened, threads=threads)
+    engine = backend_for(opened, backend)
+    opened = _as_chosen_here(opened, engine)
+    session = engine.open_session(opened, threads=threads)
     try:
         preprocess = opened.preprocess
         session.run(np.zeros((1, preprocess.height, preprocess.width, 3), np.uint8))
@@ -157,7 +160,13 @@ class Classifier:
         return f"Classifier({str(self.bundle.folder)!r}, {len(self.labels)} labels)"
 
 
-def _backend_for(bundle: Bundle, wanted: str | None) -> Backend:
+def backend_for(bundle: Bundle, wanted: str | None = None) -> Backend:
+    """Returns the backend that runs `bundle` here: `wanted`, or the one its target names.
+
+    Raises:
+        MissingPartError: it is not installed here, or no such backend is known.
+        SettingsError: `wanted` is unknown.
+    """
     target = bundle.target
     name = wanted or target.backend
     simulate = 'simulate it on the CPU: load(bundle, backend="ort"), or --backend ort on the command line'
@@ -174,3 +183,12 @@ def _backend_for(bundle: Bundle, wanted: str | None) -> Backend:
     if reason is not None:
         raise MissingPartError(f"{bundle.folder} cannot run here: {reason}", "" if name == "ort" else simulate)
     return backend
+
+
+def _as_chosen_here(bundle: Bundle, backend: Backend) -> Bundle:
+    """Returns the bundle with the candidate that `edgexfer build` found best on this machine, where it has."""
+    builder = builder_of(backend)
+    if builder is None or bundle.chosen is not None:
+        return bundle
+    choice = read_choice(bundle, engine=builder.engine_version(), device=builder.device())
+    return bundle if choice is None else bundle.at(choice)

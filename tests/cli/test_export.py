@@ -121,7 +121,7 @@ def test_mistakes_are_told_before_pytorch_is_loaded(run: Path, tmp_path: Path, b
         "is a bundle",
         "runs is not a checkpoint",
         "--epochs is -1, expected 0 or more",
-        "'int9' is not one of 'auto', 'int8', 'float32'",
+        "'int9' is not one of 'auto', 'int8', 'int8-depthwise-float16', 'float16', 'float32'",
         "there.edgx exists already",
         "photos exists already and is neither a checkpoint nor a bundle",
         "cannot write file/a/b.edgx",

@@ -1,0 +1,106 @@
+"""Candidates of a bundle on the machine that will run it: built where the engine wants that, and held to references.
+
+`reference.npz` says what the network answered when it was exported. An engine that answers otherwise was built
+wrong, whatever its speed, and is refused with the figure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgexfer.backends import EngineBuilder
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.engines import BuiltEngine
+from edgexfer.core.errors import BackendError
+from edgexfer.core.threads import Progress
+from edgexfer.runtime.classifier import load
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = {"float32": 0.01, "float16": 0.03, "int8-depthwise-float16": 0.15, "int8": 0.15}
+"""Largest difference of a probability between an engine and the exported network. Engines add in another order, take
+TF32 for float32, and round once in INT8 where the simulation rounds twice."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What this machine can run.
+
+    Attributes:
+        engines: those that were built or found, in the order of the precisions; empty where nothing is compiled.
+        ready: the precisions that answer as the exported network did.
+        refused: the others, each with the reason in one sentence.
+    """
+
+    engines: tuple[BuiltEngine, ...]
+    ready: tuple[str, ...]
+    refused: dict[str, str]
+
+
+def prepare(
+    bundle: Bundle,
+    precisions: Sequence[str],
+    builder: EngineBuilder | None,
+    *,
+    rebuild: bool = False,
+    progress: Progress | None = None,
+) -> Candidates:
+    """Builds the engines of some candidates and compares each one's answers with the references.
+
+    Args:
+        bundle: any whose target's backend is here.
+        precisions: which candidates; one that fails does not stop the others.
+        builder: the backend that compiles engines; None where the file runs as it is.
+        rebuild: build even where an engine is there that fits.
+        progress: called with (phases done, all known phases) of the engine that is being built.
+
+    Raises:
+        EdgexferError: none of them can run here; the first one's reason.
+    """
+    engines, ready, refused = [], [], {}
+    first: BackendError | None = None
+    for number, precision in enumerate(precisions, start=1):
+        candidate = bundle.at(precision)
+        try:
+            if builder is not None:
+                log.info("engine %d of %d: %s", number, len(precisions), precision)
+                built = builder.build_engine(candidate, rebuild=rebuild, progress=progress)
+                log.info("%s", built.reason)
+                engines.append(built)
+            check_references(candidate)
+        except BackendError as error:
+            first = first or error
+            refused[precision] = error.message
+            log.warning("%s is left out: %s", precision, error.message)
+        else:
+            ready.append(precision)
+    if first is not None and not ready:
+        raise first
+    return Candidates(tuple(engines), tuple(ready), refused)
+
+
+def check_references(bundle: Bundle) -> float:
+    """Returns how far at most this machine's probabilities lie from those at export.
+
+    Raises:
+        BackendError: farther than TOLERANCE, or another class where the exported network was sure.
+    """
+    pixels, expected = bundle.references()
+    with load(bundle) as classifier:
+        found = classifier.probabilities(pixels)
+    tolerance = TOLERANCE[bundle.precision]
+    difference = float(np.abs(found - expected).max())
+    best = np.sort(expected, axis=1)
+    clear = best[:, -1] - best[:, -2] > tolerance  # a draw proves nothing, whoever wins it
+    flipped = int(((found.argmax(1) != expected.argmax(1)) & clear).sum())
+    if not np.isfinite(found).all() or flipped or difference > tolerance:
+        raise BackendError(
+            f"{bundle.precision} does not answer here as it did at export: {flipped} of {len(pixels)} reference images "
+            f"change class, probabilities differ by up to {difference:.4f}, expected {tolerance} at most",
+            "build it again with `edgexfer build BUNDLE --rebuild`; if it stays so, report it with the backbone's name",
+        )
+    return difference

@@ -1,0 +1,86 @@
+"""ship: a bundle of candidates and a choice -> the bundle that goes out, with what was measured inside it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer.backends import builder_of, find_backend
+from edgexfer.core.bundle import CANDIDATES, MODEL, REFERENCE, Bundle, open_bundle
+from edgexfer.core.errors import SettingsError
+from edgexfer.core.files import staged_folder, write_file
+from edgexfer.core.manifest import write_manifest
+from edgexfer.flow.choose import Choice
+from edgexfer.gate.measured import Measured, write_measured
+
+
+def write_shipped(bundle: Bundle, choice: Choice, out: Path, *, simulated: bool, overwrite: bool) -> Bundle:
+    """Writes the bundle with the chosen candidate as `model.onnx`.
+
+    Where the device compiles engines the other candidates go along, since it may choose anew: after an update of
+    its software, or because it is another board. Elsewhere one file is all that a device needs.
+
+    Args:
+        bundle: with all candidates; it is not changed.
+        choice: what ships, and every record.
+        out: the bundle's folder.
+        simulated: whether another engine than the target's gave the accuracy.
+        overwrite: replace an older `out`.
+
+    Raises:
+        EdgexferError: `out` exists or cannot be written.
+    """
+    best = choice.precision
+    kept = [name for name in bundle.candidates if name == best or _compiles(bundle)]
+    files = {name: MODEL if name == best else f"{CANDIDATES}/{name}.onnx" for name in sorted(kept, key=best.__ne__)}
+    own = ("kind", "format_version", "digest", "files", "candidates")
+    content: dict[str, Any] = {key: value for key, value in bundle.manifest.items() if key not in own}
+    content |= {"precision": best, "simulated": simulated, "accuracy": _accuracy(choice.measured)}
+    if len(files) > 1:
+        content["candidates"] = files
+    written = {REFERENCE, *bundle.candidates.values()}
+    with staged_folder(out, overwrite=overwrite) as stage:
+        for name, place in files.items():
+            (stage / place).parent.mkdir(exist_ok=True)
+            shutil.copyfile(bundle.at(name).model, stage / place)
+        for name in bundle.manifest["files"]:
+            if name not in written:
+                (stage / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(bundle.folder / name, stage / name)
+        write_file(stage / REFERENCE, _references(bundle, list(files)))
+        write_measured(stage, choice.measured)
+        write_manifest(stage, "bundle", content)
+        if (bundle.folder / "engines").is_dir():
+            shutil.copytree(bundle.folder / "engines", stage / "engines")
+    return open_bundle(out)
+
+
+def _compiles(bundle: Bundle) -> bool:
+    try:
+        return builder_of(find_backend(bundle.target.backend)) is not None
+    except SettingsError:
+        return True  # not known here, so nothing that the device may want is thrown away
+
+
+def _references(bundle: Bundle, names: list[str]) -> bytes:
+    pixels, expected = bundle.at(names[0]).references()
+    arrays = {f"probabilities.{name}": bundle.at(name).references()[1] for name in names[1:]}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, pixels=pixels, probabilities=expected, **arrays)
+    return packed.getvalue()
+
+
+def _accuracy(records: tuple[Measured, ...]) -> dict[str, Any]:
+    return {
+        record.precision: {
+            "top1": record.evaluation.top1,
+            "macro_f1": record.evaluation.macro_f1,
+            "images": len(record.evaluation.images),
+            "split": "+".join(sorted(record.evaluation.roles())),
+        }
+        for record in records
+    }
