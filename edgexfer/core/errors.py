@@ -6,7 +6,8 @@
     |-- ImageError(ValueError)        one image cannot be decoded
     |-- ArtifactError(ValueError)     a checkpoint or bundle is damaged, foreign or of another version
     |-- MissingPartError(ImportError) a package or a file that this step needs is not installed
-    `-- BackendError(RuntimeError)    an inference engine refused the model
+    |-- BackendError(RuntimeError)    an inference engine refused the model
+    `-- RemoteError(RuntimeError)     a device that cannot be reached, or that refuses what it was asked
 
 The command line prints message and hint and exits with code 2; any other exception is a bug of
 ours and keeps its traceback.
@@ -57,6 +58,10 @@ class MissingPartError(EdgexferError, ImportError):
 
 class BackendError(EdgexferError, RuntimeError):
     """An inference engine that refused to open or to run the model."""
+
+
+class RemoteError(EdgexferError, RuntimeError):
+    """A device that cannot be reached over SSH, or that refuses what it was asked."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,0 +1,159 @@
+"""One connection: the `ssh` process, and threads that read from it and keep the agent alive."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from edgexfer.remote.bootstrap import MARK
+from edgexfer.remote.wire import Decoder, Frame, WireError, encode
+
+BEAT_S = 5.0
+_GOODBYE_S = 8.0  # the agent gives what runs there 2 s to end, then removes its folder
+_SAID_BYTES = 64 << 10
+
+
+class Link:
+    """A running `ssh`; frames go in and come out. One thread talks; `abort` may come from any."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._frames: queue.Queue[Frame | None] = queue.Queue()
+        self._said = bytearray()
+        self._writing = threading.Lock()
+        self._closing = threading.Event()
+        # Its own session: Ctrl-C on the terminal reaches this process alone, which then ends the link in order. The
+        # agent sees the end of its input even where this process is killed: nobody else holds that pipe.
+        self._process = subprocess.Popen(  # noqa: S603 - built by ssh.ssh_command
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+            start_new_session=True,
+        )  # fmt: skip
+        self._threads = [
+            threading.Thread(target=work, name=f"edgexfer-ssh-{work.__name__}", daemon=True)
+            for work in (self._read, self._read_errors, self._beat)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def said(self) -> str:
+        """What came on standard error so far; of much the end."""
+        return self._said.decode("utf-8", "replace")
+
+    @property
+    def pid(self) -> int:
+        """Process id of `ssh`."""
+        return self._process.pid
+
+    def write(self, data: bytes) -> bool:
+        """Writes raw bytes; returns False where the connection has ended."""
+        assert self._process.stdin is not None  # noqa: S101
+        view = memoryview(data)
+        with self._writing:
+            try:
+                while view:
+                    view = view[self._process.stdin.write(view) or 0 :]
+            except (OSError, ValueError):  # ValueError: closed by `close`
+                return False
+        return True
+
+    def send(self, header: dict[str, Any], payload: bytes = b"") -> bool:
+        """Sends one frame; returns False where the connection has ended."""
+        return self.write(encode(header, payload))
+
+    def receive(self, timeout_s: float | None = None) -> Frame | None:
+        """Returns the next frame, None where the connection has ended.
+
+        Raises:
+            queue.Empty: none came within `timeout_s`.
+        """
+        frame = self._frames.get(timeout=timeout_s)
+        if frame is None:
+            self._frames.put(None)  # for whoever asks again
+        return frame
+
+    def waiting(self) -> bool:
+        """Tells whether a frame has come that nobody has received."""
+        return not self._frames.empty()
+
+    def abort(self) -> None:
+        """Kills `ssh` and what it has started (ProxyCommand); who waits for a frame gets None. From any thread."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> int | None:
+        """Ends the connection: the agent's input ends, it cleans up and goes; `ssh` that does not follow is killed.
+
+        Returns:
+            The exit code of `ssh`, where it ended by itself.
+        """
+        self._closing.set()
+        ended = self._process.poll()
+        try:
+            if ended is None and self._writing.acquire(timeout=1):
+                self._end_input()
+                self._writing.release()
+                with suppress(subprocess.TimeoutExpired):
+                    ended = self._process.wait(_GOODBYE_S)
+        finally:
+            self.abort()
+            self._process.wait()
+            self._end_input()
+            for thread in self._threads:
+                thread.join(1)
+            for stream in (self._process.stdout, self._process.stderr):
+                if stream is not None:
+                    stream.close()
+        return ended
+
+    def _end_input(self) -> None:
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        decoder = Decoder()
+        try:
+            rest = self._greeting()
+            while rest:
+                for frame in decoder.feed(rest):
+                    self._frames.put(frame)
+                rest = self._process.stdout.read(1 << 16)
+        except (OSError, ValueError, WireError) as error:
+            self._said += f"\n{error}\n".encode()
+            self.abort()
+        self._frames.put(None)
+
+    def _greeting(self) -> bytes:
+        # What a shell's start-up files print comes first, and is not for us.
+        assert self._process.stdout is not None  # noqa: S101
+        before = bytearray()
+        while data := self._process.stdout.read(1 << 16):
+            before += data
+            _, mark, tail = before.partition(f"{MARK} ".encode())
+            if mark and b"\n" in tail:
+                version, _end, rest = tail.partition(b"\n")
+                self._frames.put(Frame({"is": "python", "version": version.decode("ascii", "replace")}))
+                return bytes(rest) or self._process.stdout.read(1 << 16)
+            if len(before) > 1 << 20:
+                raise WireError("the shell there prints without end")
+        return b""
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101
+        with suppress(OSError, ValueError):
+            while data := self._process.stderr.read(1 << 12):
+                self._said += data
+                del self._said[:-_SAID_BYTES]
+
+    def _beat(self) -> None:
+        while not self._closing.wait(BEAT_S):
+            if not self.send({"do": "beat"}):
+                return
