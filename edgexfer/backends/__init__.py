@@ -27,7 +27,7 @@ from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import SettingsError, did_you_mean
 from edgexfer.core.threads import Progress
 
-BUILT_IN = ("ort", "fake")
+BUILT_IN = ("ort", "tensorrt", "fake")
 
 
 class Session(Protocol):

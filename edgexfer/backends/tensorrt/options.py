@@ -1,0 +1,36 @@
+"""Options of a target whose backend is "tensorrt".
+
+workspace_mib    memory that a layer may use while it computes and while its kernels are tried, in MiB; a build on
+                 a machine with less free memory takes half of what is free
+max_batch        images in one call of the engine at most; larger batches are run in parts
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgexfer.core.errors import SettingsError
+from edgexfer.core.target import Target
+from edgexfer.core.toml import from_table
+
+
+@dataclass(frozen=True)
+class Options:
+    """See the module."""
+
+    workspace_mib: int = 1024
+    max_batch: int = 8
+
+
+def read_options(target: Target) -> Options:
+    """Returns the target's options; the defaults where it is made for another backend.
+
+    Raises:
+        SettingsError: an unknown option, or one below 1.
+    """
+    table = target.options if target.backend == "tensorrt" else {}
+    options = from_table(Options, table, f"options of target '{target.name}'")
+    for name, value in (("workspace_mib", options.workspace_mib), ("max_batch", options.max_batch)):
+        if value < 1:
+            raise SettingsError(f"{name} of target '{target.name}' is {value}, expected 1 or more")
+    return options

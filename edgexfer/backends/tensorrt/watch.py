@@ -1,0 +1,101 @@
+"""A build of minutes that can be followed and stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from edgexfer.core.threads import Progress
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_POLL_SECONDS = 0.1
+
+
+class Watch:
+    """A build as seen from outside: how far it is, and whether it shall go on.
+
+    TensorRT reports from threads of its own, through C++ that lets no exception pass: one that `progress` raises is
+    kept, ends the build, and is raised when TensorRT has returned.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.error: BaseException | None = None
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._done = self._known = 0
+        self._go_on = True
+
+    def stop(self) -> None:
+        """Lets the build end at its next step."""
+        self._go_on = False
+
+    def goes_on(self) -> bool:
+        """Returns whether nobody wants the build to end."""
+        return self._go_on
+
+    def phase_started(self) -> None:
+        """Counts a phase that TensorRT has just announced."""
+        self._count(done=0, known=1)
+
+    def phase_finished(self) -> None:
+        """Counts a phase that is over."""
+        self._count(done=1, known=0)
+
+    def _count(self, *, done: int, known: int) -> None:
+        with self._lock:
+            self._done += done
+            self._known += known
+            if self._progress is None or not self._go_on:
+                return
+            try:
+                self._progress(self._done, self._known)
+            except BaseException as error:  # noqa: BLE001 - see the class
+                self.error = error
+                self._go_on = False
+
+
+def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
+    """Returns what `work` returns. It runs in a thread of its own, so that Ctrl-C arrives here and not inside TensorRT.
+
+    On Ctrl-C the build is told to stop, is waited for, and KeyboardInterrupt is raised on; a second one does not wait.
+
+    Args:
+        work: the call that takes long.
+        watch: told to stop.
+        stoppable: whether TensorRT asks `watch`; otherwise the build runs to its end, and that is said.
+
+    Raises:
+        BaseException: what `work` or the user's progress callback raised.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised on in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="edgexfer-build", daemon=True)
+    thread.start()
+    try:
+        _wait_for(thread)
+    except BaseException:
+        watch.stop()
+        if not stoppable:
+            log.warning("this TensorRT cannot be interrupted: waiting for the build's end; Ctrl-C again leaves at once")
+        _wait_for(thread)
+        raise
+    for error in (watch.error, *errors):
+        if error is not None:
+            raise error
+    return results[0]
+
+
+def _wait_for(thread: threading.Thread) -> None:
+    while thread.is_alive():
+        thread.join(_POLL_SECONDS)
