@@ -118,6 +118,10 @@ def _session_options(onnxruntime: Any, bundle: Bundle, threads: int | None) -> A
     settings.log_severity_level = _ERRORS_OFF
     if not options.allow_spinning:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if target.dialect != "ort":
+        # Its quantizers run as they are written. Fused, biases become int32 in the scale of data times weights, which
+        # float16 cannot hold, and weights that were left in float get 8 bits: neither happens on the engine simulated.
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
     if bundle.precision == "int8" and target.weight_bits == 8 and _saturates():
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from edgexfer.train.onnx_graph import Graph
+from edgexfer.train.onnx_graph import Graph, shape_along_axis
 
 _LARGEST_STEPS = 2.0**30  # of a bias, in its product's scale: half of int32, the rest is the sum's
 _MOVES_NO_VALUES = ("Flatten", "Reshape", "Squeeze", "Transpose")
@@ -33,21 +33,12 @@ def store_weights_as_int8(graph: Graph) -> None:
     """Replaces QuantizeLinear of a constant by the int8 constant it computes: a quarter of the bytes."""
     for node in [n for n in graph.nodes if n.op_type == "QuantizeLinear" and n.input[0] in graph.constants]:
         weight, scale, zero = (graph.constants[name] for name in node.input[:3])
-        shape = _shape_along_axis(node, weight, scale)
+        shape = shape_along_axis(node, weight, scale)
         limits = np.iinfo(zero.dtype)
         steps = np.rint(weight / scale.reshape(shape)) + zero.reshape(shape).astype(np.float32)
         stored = graph.constant(f"{node.input[0]}_int8", np.clip(steps, limits.min, limits.max).astype(zero.dtype))
         graph.replace_input(node.output[0], stored)
         graph.remove(node)
-
-
-def _shape_along_axis(node: NodeProto, weight: NDArray[Any], scale: NDArray[Any]) -> list[int]:
-    """Returns the shape in which `scale` is multiplied with `weight`."""
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-    shape = [1] * weight.ndim
-    if scale.ndim == 1 and scale.size > 1:
-        shape[axis] = scale.size
-    return shape
 
 
 def quantizer_of(graph: Graph, name: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -89,7 +80,7 @@ def _widened(graph: Graph, name: str, least: NDArray[Any]) -> tuple[NDArray[Any]
     wider = np.maximum(scale, least if scale.size > 1 else least.max()).astype(np.float32)
     if zero.any() or (wider == scale).all():
         return scale, zero
-    shape = _shape_along_axis(dequantize, steps, scale)
+    shape = shape_along_axis(dequantize, steps, scale)
     fewer = np.rint(steps * (scale / wider).reshape(shape)).astype(steps.dtype)
     dequantize.input[0] = graph.constant(dequantize.input[0], fewer)
     dequantize.input[1] = graph.constant(dequantize.input[1], wider)

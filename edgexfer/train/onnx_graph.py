@@ -228,3 +228,12 @@ def _make_lone_scales_scalars(graph: Graph) -> None:
                 graph.constants[name] = value.reshape(())
             else:
                 node.input[position] = graph.constant(name, value.reshape(()))
+
+
+def shape_along_axis(node: NodeProto, weight: NDArray[Any], scale: NDArray[Any]) -> list[int]:
+    """Returns the shape in which `scale` is multiplied with `weight`."""
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    shape = [1] * weight.ndim
+    if scale.ndim == 1 and scale.size > 1:
+        shape[axis] = scale.size
+    return shape

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from onnx import TensorProto, helper
 
 from edgexfer.train.onnx_graph import Graph
 
 PIXELS, PROBABILITIES = "pixels", "probabilities"
+PixelType = Literal["uint8", "float32"]
 
 
-def take_pixels(graph: Graph, height: int, width: int, scale: float, zero: int, *, dialect: str) -> None:
+def take_pixels(
+    graph: Graph,
+    height: int,
+    width: int,
+    scale: float,
+    zero: int,
+    *,
+    dialect: str,
+    pixel_type: PixelType = "uint8",
+) -> None:
     """Makes `graph` read uint8 pixels instead of `(pixel - zero) * scale`, float32 [N, 3, H, W].
 
     For ONNX Runtime the pixels are a quantized tensor as they are: a DequantizeLinear stands in front of the first
@@ -23,6 +35,8 @@ def take_pixels(graph: Graph, height: int, width: int, scale: float, zero: int, 
         scale: the network's `pixel_scale`.
         zero: the network's `pixel_zero`, 0 to 255.
         dialect: "ort" or "tensorrt".
+        pixel_type: of the input; "float32" (0 to 255, dialect "tensorrt" alone) for TensorRT before 8.5, which cannot
+            read uint8.
     """
     old = graph.model.graph.input[0].name
     planes = graph.fresh("planes")
@@ -37,7 +51,8 @@ def take_pixels(graph: Graph, height: int, width: int, scale: float, zero: int, 
     else:
         floats, shifted = graph.fresh("floats"), graph.fresh("shifted")
         zeros = graph.constant("pixel_zero", np.array(zero, np.float32))
-        # The cast comes first: TensorRT accepts a uint8 input only where a conversion reads it.
+        # The cast comes first: TensorRT accepts a uint8 input only where a conversion reads it. From float32 it does
+        # nothing, and stands where float16 needs one.
         nodes = [
             helper.make_node("Cast", [PIXELS], [floats], name="pixels_to_float", to=TensorProto.FLOAT),
             helper.make_node("Transpose", [floats], [planes], name="to_planes", perm=[0, 3, 1, 2]),
@@ -47,9 +62,8 @@ def take_pixels(graph: Graph, height: int, width: int, scale: float, zero: int, 
     first = centred if dialect == "tensorrt" else _skip_input_quantizer(graph, old, centred)
     graph.replace_input(old, first)
     graph.nodes[:0] = nodes
-    graph.model.graph.input[0].CopyFrom(
-        helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", height, width, 3])
-    )
+    element = TensorProto.UINT8 if pixel_type == "uint8" else TensorProto.FLOAT
+    graph.model.graph.input[0].CopyFrom(helper.make_tensor_value_info(PIXELS, element, ["N", height, width, 3]))
 
 
 def _skip_input_quantizer(graph: Graph, old: str, centred: str) -> str:

@@ -5,11 +5,13 @@ What differs from NNCF's own defaults, and why (measured figures in docs/log.md)
   runtime fuses;
 - "ort": unsigned activations with a zero point; "tensorrt": signed and symmetric, set before training, since NNCF
   refuses to be asked for it through its parameters;
+- "tensorrt": none where that engine gains nothing from it (edgexfer/train/placement.py);
 - the input's quantizer is exactly the uint8 pixel.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
@@ -30,15 +32,16 @@ from nncf.quantization.advanced_parameters import (
     QuantizationParameters,
 )
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-from nncf.torch.function_hook.wrapper import get_hook_storage
 from nncf.torch.quantization import quantize_functions
-from nncf.torch.quantization.layers import AsymmetricQuantizer, BaseQuantizer, SymmetricQuantizer
+from nncf.torch.quantization.layers import AsymmetricQuantizer, SymmetricQuantizer
 from torch import Tensor, nn
 
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.target import CalibrationRecipe, Target
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.fake_quantize import Kernels
+from edgexfer.train.placement import depthwise_quantizers, needless_quantizers
+from edgexfer.train.quantized_graph import QuantizedGraph, quantizers_of, remove_quantizers
 
 # NNCF asks these two for its compiled kernels; see edgexfer/train/fake_quantize.py for why it gets ours.
 quantize_functions.QuantizedFunctionsCPU = Kernels
@@ -84,6 +87,9 @@ def place_quantizers(
     quantized = DeployNetwork(network, deployed.pixel_scale, deployed.pixel_zero)
     if symmetric:
         _force_signed(network)
+        with quiet_nncf():
+            graph = QuantizedGraph(network.eval(), batches[0][:1])
+        remove_quantizers(network, needless_quantizers(graph))
     _pin_pixels(quantized)
     return quantized
 
@@ -101,6 +107,30 @@ def restore_quantizers(deployed: DeployNetwork, config: dict[str, Any]) -> Deplo
     return DeployNetwork(network, deployed.pixel_scale, deployed.pixel_zero)
 
 
+@torch.no_grad()
+def with_float_depthwise(quantized: DeployNetwork, example: Tensor) -> DeployNetwork | None:
+    """Returns a copy whose depthwise convolutions are float, their weights as rounded as they were learned.
+
+    Args:
+        quantized: in evaluation mode; it is not changed.
+        example: float32 [1, 3, H, W], an input of `quantized.network`.
+
+    Returns:
+        The copy, or None where no depthwise convolution is quantized.
+    """
+    own = copy.deepcopy(quantized)
+    with quiet_nncf():
+        graph = QuantizedGraph(own.network, example)
+    names = depthwise_quantizers(graph)
+    quantizers = quantizers_of(own.network)
+    for layer in graph.operators:
+        for name in names.intersection(graph.weight_quantizers(layer)):
+            weight = own.network.get_parameter(graph.weight_name(layer))
+            weight.copy_(quantizers[name](weight))
+    remove_quantizers(own.network, names)
+    return own if names else None
+
+
 def stripped(quantized: DeployNetwork, example: Tensor) -> nn.Module:
     """Returns the network with PyTorch's own FakeQuantize in place of NNCF's quantizers, for the exporter.
 
@@ -114,12 +144,8 @@ def stripped(quantized: DeployNetwork, example: Tensor) -> nn.Module:
         ).eval()
 
 
-def _quantizers(network: nn.Module) -> dict[str, BaseQuantizer]:
-    return {name: hook for name, hook in get_hook_storage(network).named_hooks() if isinstance(hook, BaseQuantizer)}
-
-
 def _force_signed(network: nn.Module) -> None:
-    for quantizer in _quantizers(network).values():
+    for quantizer in quantizers_of(network).values():
         if not isinstance(quantizer, SymmetricQuantizer):
             raise EdgexferError("NNCF placed an asymmetric quantizer where a symmetric one was asked for")
         quantizer.signed = True
@@ -129,8 +155,11 @@ def _force_signed(network: nn.Module) -> None:
 def _pin_pixels(quantized: DeployNetwork) -> None:
     """Sets the input's quantizer to what uint8 pixels are and keeps training from moving it."""
     scale, zero = quantized.pixel_scale, quantized.pixel_zero
-    name = next(name for name in _quantizers(quantized.network) if name.startswith("post_hooks.") and _at_input(name))
-    quantizer = _quantizers(quantized.network)[name]
+    quantizers = quantizers_of(quantized.network)
+    name = next((name for name in quantizers if name.startswith("post_hooks.") and _at_input(name)), None)
+    if name is None:  # the first layer stays in float
+        return
+    quantizer = quantizers[name]
     if isinstance(quantizer, AsymmetricQuantizer):
         quantizer.input_low.fill_(-zero * scale)
         quantizer.input_range.fill_(255 * scale)
