@@ -8,7 +8,8 @@ from itertools import cycle
 from pathlib import Path
 
 from edgexfer.core.bundle import Bundle
-from edgexfer.gate.host import host_facts, throttling
+from edgexfer.gate.device_state import device_state
+from edgexfer.gate.host import host_facts
 from edgexfer.gate.latency import STEPS, Latency
 from edgexfer.gate.record import subject_of
 from edgexfer.gate.timing import Samples, check_seconds, doubts, encoded_images, quiet_collector, timed_call, warm_up
@@ -61,12 +62,13 @@ def bench(
                 if progress is not None and now - told > 0.1:
                     told = now
                     progress(min(now - started, seconds), seconds)
+        after, target = device_state(), classifier.bundle.target
     return Latency(
         subject=subject,
         images=description,
         samples_ns={step: tuple(values) for step, values in samples.items()},
         warmup=warmup,
         threads=threads,
-        warnings=doubts(samples, host, host["throttling"], throttling(), steady=steady),
-        host=host,
+        warnings=doubts(samples, host, after, steady=steady, target=target),
+        host={**host, "after": after},
     )

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
-from edgexfer.gate.host import host_facts, throttling
+from edgexfer.gate.device_state import device_state
+from edgexfer.gate.host import host_facts
 from edgexfer.gate.latency import STEPS, Latency
 from edgexfer.gate.record import FORMAT_VERSION, subject_of
 from edgexfer.gate.timing import Samples, check_seconds, doubts, encoded_images, quiet_collector, timed_call, warm_up
@@ -116,7 +117,7 @@ def compare(
         sides: tuple[Samples, Samples] = ({step: [] for step in STEPS}, {step: [] for step in STEPS})
         with quiet_collector():
             _take_turns((a, b), files, sides, seconds, progress)
-        after = throttling()
+        after = device_state()
         first, second = (
             Latency(
                 subject=subject_of(classifier),
@@ -124,8 +125,8 @@ def compare(
                 samples_ns={step: tuple(values) for step, values in samples.items()},
                 warmup=calls,
                 threads=threads,
-                warnings=doubts(samples, host, host["throttling"], after, steady=steady),
-                host={**host, "engine": subject_of(classifier).engine},
+                warnings=doubts(samples, host, after, steady=steady, target=classifier.bundle.target),
+                host={**host, "engine": subject_of(classifier).engine, "after": after},
             )
             for classifier, samples, (calls, steady) in zip((a, b), sides, warmups, strict=True)
         )

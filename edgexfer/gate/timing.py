@@ -22,7 +22,8 @@ from edgexfer.core.bundle import REFERENCE, Bundle
 from edgexfer.core.errors import DataError, ImageError, SettingsError
 from edgexfer.core.preprocess import decode, resize_image
 from edgexfer.core.sample import is_ignored_name, is_image_name
-from edgexfer.gate.host import throttled_between
+from edgexfer.core.target import Target
+from edgexfer.gate.fitness import objections
 from edgexfer.gate.latency import STEPS
 from edgexfer.runtime.classifier import Classifier
 
@@ -32,7 +33,6 @@ _WARMUP_WINDOW = 10
 _WARMUP_SECONDS = 3.0
 _STEADY = 0.05
 _SPREAD = 2.0  # p95 / p50 of a fixed amount of arithmetic on a quiet machine stays far below
-_BUSY = 0.5  # a load average above this share of the CPUs disturbs
 
 Samples = dict[str, list[int]]
 
@@ -111,18 +111,18 @@ def quiet_collector() -> Iterator[None]:
 
 
 def doubts(
-    samples: Samples, host: dict[str, Any], before: dict[str, Any], after: dict[str, Any], *, steady: bool
+    samples: Samples, host: dict[str, Any], after: dict[str, Any], *, steady: bool, target: Target | None = None
 ) -> tuple[str, ...]:
     """Returns why the samples are not to be trusted, in sentences.
 
     Args:
         samples: nanoseconds of each step.
         host: facts from before the measurement.
-        before: reading of `throttling` from before it.
-        after: the same from after it.
+        after: reading of `device_state` from after it.
         steady: whether the warm-up became steady.
+        target: what the bundle was made for: its power mode is the one to measure in.
     """
-    found = [throttled_between(before, after)]
+    found: list[str] = []
     if not steady:
         found.append(f"the times were still changing after {_WARMUP_SECONDS:g} s of warm-up")
     middle, late = np.percentile(samples["inference"], (50, 95))
@@ -131,12 +131,7 @@ def doubts(
             f"inference varies much (p95 is {late / middle:.1f} times p50): something else uses this machine; "
             "stop it, or measure longer with --seconds"
         )
-    load, cores = host["load_average"], host["cores_logical"]
-    if load is not None and load > _BUSY * cores:
-        found.append(f"the machine was busy before (load average {load:g} on {cores} CPUs)")
-    if "powersave" in host["governor"] and host["board"]:
-        found.append("the frequency governor is powersave: set it to performance to measure what the device can do")
-    return tuple(reason for reason in found if reason)
+    return (*found, *objections(host, after, target))
 
 
 def _from_folder(folder: Path) -> tuple[list[bytes], str]:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from edgexfer.core.errors import DataError, SettingsError
+from edgexfer.core.target import load_target
 from edgexfer.gate.bench import bench
 from edgexfer.gate.compare import compare, ratio_of_medians
+from edgexfer.gate.device_state import device_state
 from edgexfer.gate.latency import STEPS, Latency
 from edgexfer.gate.measurement import measurement_from_json
 from edgexfer.gate.timing import doubts
@@ -111,12 +113,43 @@ def test_drift_is_not_taken_for_a_difference() -> None:
 
 
 def test_what_makes_samples_doubtful_is_said() -> None:
-    host = {"load_average": 3.0, "cores_logical": 2, "governor": ["powersave"], "board": "Some Board"}
     calm = {"thermal_events": 1, "raspberry_pi": None, "hottest_celsius": None}
+    host = {
+        "load_average": 3.0,
+        "cores_logical": 2,
+        "governor": ["powersave"],
+        "board": "Some Board",
+        "throttling": calm,
+    }
     even = {"inference": [100, 101, 102] * 10}
-    found = doubts({"inference": [100] * 20 + [900] * 10}, host, calm, {**calm, "thermal_events": 4}, steady=False)
+    hot = {"throttling": {**calm, "thermal_events": 4}}
+    found = doubts({"inference": [100] * 20 + [900] * 10}, host, hot, steady=False)
     assert len(found) == 5
     for word in ("throttled 3", "warm-up", "varies much", "busy", "powersave"):
         assert any(word in reason for reason in found)
-    quiet = {"load_average": 0.1, "cores_logical": 2, "governor": ["performance"], "board": None}
-    assert doubts(even, quiet, calm, calm, steady=True) == ()
+    quiet = {**host, "load_average": 0.1, "governor": ["performance"], "board": None}
+    assert doubts(even, quiet, {"throttling": calm}, steady=True) == ()
+
+
+def test_a_jetson_in_another_mode_than_its_targets_is_doubted() -> None:
+    calm = {"thermal_events": None, "raspberry_pi": None, "hottest_celsius": None}
+    host = {
+        "load_average": None,
+        "cores_logical": 6,
+        "governor": [],
+        "board": "B",
+        "throttling": calm,
+        "power_mode": "7W",
+    }
+    (said,) = doubts(
+        {"inference": [100] * 30}, host, {"throttling": calm}, steady=True, target=load_target("jetson-orin-nano")
+    )
+    assert said == "the power mode is 7W, the target jetson-orin-nano means 15W"
+
+
+def test_the_state_before_and_after_is_kept(tmp_path: Path) -> None:
+    result = bench(timed_bundle(tmp_path / "b.edgx", 0.5), seconds=0.02)
+    assert set(result.host["after"]) == set(device_state())
+    assert set(result.host["after"]) < set(result.host)
+    sides = compare(timed_bundle(tmp_path / "c.edgx", 0.5), tmp_path / "b.edgx", seconds=0.02)
+    assert set(sides.bundle.host) == set(sides.against.host) == set(result.host)

@@ -5,47 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgexfer.gate.host import host_facts, machine_class, throttled_between, throttling
-
-XEON = {
-    "proc/cpuinfo": "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Processor @ 2.50GHz\n"
-    "flags\t\t: fpu sse avx avx2 avx512f avx512_vnni\n\nprocessor\t: 1\nmodel name\t: other\n",
-    "proc/loadavg": "0.71 0.89 1.18 4/92 4696\n",
-    "proc/meminfo": "MemTotal:       16384000 kB\nMemFree:  1 kB\n",
-    "proc/sys/kernel/osrelease": "6.1.0-18-amd64\n",
-    "etc/os-release": 'NAME="Debian"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
-    "sys/devices/system/cpu/cpu0/topology/core_cpus_list": "0,4\n",
-    "sys/devices/system/cpu/cpu4/topology/core_cpus_list": "0,4\n",
-    "sys/devices/system/cpu/cpu1/topology/thread_siblings_list": "1,5\n",
-    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
-    "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor": "performance\n",
-    "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "3\n",
-    "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "4\n",
-    "sys/fs/cgroup/cpu.max": "150000 100000\n",
-}
-PI = {
-    "proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd aes crc32 asimddp\nCPU part\t: 0xd0b\n\n"
-    "Revision\t: d04170\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n",
-    "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
-    "sys/class/thermal/thermal_zone0/temp": "61350\n",
-    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled": "50005\n",
-    "sys/fs/cgroup/cpu.max": "max 100000\n",
-}
-ORIN = {
-    "proc/cpuinfo": "Features\t: asimd asimddp\nCPU part\t: 0xd42\n",
-    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
-    "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n",
-    "etc/os-release": "PRETTY_NAME='x'\nPRETTY_NAME=\"Ubuntu 22.04.5 LTS\"\n",
-    "var/lib/nvpmodel/status": "pmode:0002\n",
-}
-
-
-def plant(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
+from edgexfer.gate.host import host_facts, machine_class
+from edgexfer.gate.jetson import jetpack_release, l4t_release, power_mode, power_modes, same_mode
+from tests.gate.machines import NANO, ORIN_NANO_SUPER, RASPBERRY_PI_5, THOR, XAVIER_NX, XEON, Tree, plant
 
 
 def test_a_server(tmp_path: Path) -> None:
@@ -58,61 +20,85 @@ def test_a_server(tmp_path: Path) -> None:
     assert (facts["os"], facts["kernel"]) == ("Debian GNU/Linux 12 (bookworm)", "6.1.0-18-amd64")
     assert facts["throttling"]["thermal_events"] == 7
     assert (facts["engine"], facts["threads"], facts["board"]) == ("onnxruntime 1", 2, None)
+    assert (facts["l4t"], facts["jetpack"], facts["power_modes"]) == (None, None, {})
     assert machine_class(facts).startswith("Intel(R) Xeon(R) Processor @ 2.50GHz, 3 cores, quota 1.5, ")
 
 
-def test_a_raspberry_pi_that_is_throttled(tmp_path: Path) -> None:
-    facts = host_facts(plant(tmp_path, PI), cpus=range(4))
+def test_a_raspberry_pi(tmp_path: Path) -> None:
+    facts = host_facts(plant(tmp_path, RASPBERRY_PI_5), cpus=range(4))
     assert (facts["cpu"], facts["board"]) == ("Cortex-A76", "Raspberry Pi 5 Model B Rev 1.0")
     assert facts["isa"] == ["asimd", "asimddp"]
     assert facts["cpu_quota"] is None
     assert facts["cores_physical"] is None
-    assert facts["throttling"] == {"thermal_events": None, "raspberry_pi": "50005", "hottest_celsius": 61.35}
-    assert throttled_between(facts["throttling"], facts["throttling"]) is not None
     assert machine_class(facts).startswith("Raspberry Pi 5 Model B Rev 1.0, 4 cores, ")
 
 
 def test_a_jetson_names_release_and_power_mode(tmp_path: Path) -> None:
-    facts = host_facts(plant(tmp_path, ORIN), cpus=range(6))
+    facts = host_facts(plant(tmp_path, ORIN_NANO_SUPER), cpus=range(6))
     assert facts["cpu"] == "Cortex-A78AE"
-    assert facts["os"].endswith(", L4T 36.4.3")
-    assert machine_class(facts).endswith(", pmode:0002")
+    assert facts["os"] == "Ubuntu 22.04.5 LTS, L4T 36.4.3"
+    assert (facts["l4t"], facts["jetpack"]) == ("36.4.3", "6.2")
+    assert facts["power_modes"] == {"0": "15W", "1": "25W", "2": "MAXN_SUPER"}
+    assert machine_class(facts).endswith(", MAXN_SUPER")
     other = host_facts(plant(tmp_path, {"var/lib/nvpmodel/status": "pmode:0000\n"}), cpus=range(6))
-    assert machine_class(other) != machine_class(facts)
+    assert machine_class(other).endswith(", 15W")
+
+
+@pytest.mark.parametrize(
+    ("tree", "l4t", "jetpack", "mode"),
+    [
+        (ORIN_NANO_SUPER, "36.4.3", "6.2", "MAXN_SUPER"),
+        (XAVIER_NX, "35.4.1", "5.1.2", "MODE_15W_6CORE"),
+        (NANO, "32.7.1", "4.6.1", "MAXN"),
+        (THOR, "38.2.0", "7.0", "120W"),
+        (RASPBERRY_PI_5, None, None, None),
+    ],
+)
+def test_release_and_mode_of_every_generation(
+    tmp_path: Path, tree: Tree, l4t: str | None, jetpack: str | None, mode: str | None
+) -> None:
+    root = plant(tmp_path, tree)
+    assert (l4t_release(root), jetpack_release(root), power_mode(root)) == (l4t, jetpack, mode)
+
+
+def test_a_mode_without_its_name_is_what_the_status_says(tmp_path: Path) -> None:
+    plant(tmp_path, {"var/lib/nvpmodel/status": "pmode:0002 fmode:quiet\n"})
+    assert (power_mode(tmp_path), power_modes(tmp_path)) == ("pmode:0002", {})
+    plant(tmp_path, {"etc/nvpmodel.conf": "< POWER_MODEL NAME=MAXN ID=2 >\n#< POWER_MODEL ID=2 NAME=NO >\n"})
+    assert power_mode(tmp_path) == "MAXN"
+
+
+def test_one_mode_has_several_spellings() -> None:
+    assert same_mode("MODE_30W", "30w")
+    assert same_mode("MAXN SUPER", "MAXN_SUPER")
+    assert not same_mode("MAXN", "MAXN_SUPER")
+
+
+def test_a_release_that_is_not_in_the_table_has_no_jetpack(tmp_path: Path) -> None:
+    plant(tmp_path, {"etc/nv_tegra_release": "# R99 (release), REVISION: 1.2, GCID: 1\n"})
+    assert (l4t_release(tmp_path), jetpack_release(tmp_path)) == ("99.1.2", None)
 
 
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     facts = host_facts(tmp_path, cpus=[0])
-    for key in ("cpu", "board", "cores_physical", "load_average", "memory_mib", "power_mode", "cpu_quota"):
+    for key in ("cpu", "board", "cores_physical", "load_average", "memory_mib", "power_mode", "cpu_quota", "gpu"):
         assert facts[key] is None
     assert (facts["isa"], facts["governor"]) == ([], [])
     assert machine_class(facts).startswith("unknown CPU, 1 core, ")
 
 
-def test_garbage_is_no_error(tmp_path: Path) -> None:
-    files = {"sys/fs/cgroup/cpu.max": "x y\n", "proc/cpuinfo": "CPU part : zz\n", "proc/meminfo": "\n"}
-    facts = host_facts(plant(tmp_path, files), cpus=[0])
-    assert (facts["cpu"], facts["cpu_quota"], facts["memory_mib"]) == (None, None, None)
+def test_the_gpu_of_a_pc_belongs_to_its_class(tmp_path: Path) -> None:
+    facts = host_facts(plant(tmp_path, XEON), cpus=[0])
+    with_gpu = {**facts, "gpu": {"name": "NVIDIA H200"}}
+    assert machine_class(with_gpu) == f"{machine_class(facts)}, NVIDIA H200"
+
+
+def test_a_record_from_before_there_were_readings_has_a_class() -> None:
+    old = {"cores_logical": 6, "board": "B", "cpu": None, "cpu_quota": None, "architecture": "aarch64"}
+    assert machine_class({**old, "power_mode": "pmode:0002"}) == "B, 6 cores, aarch64, pmode:0002"
 
 
 def test_this_machine_reads_and_is_json() -> None:
     facts = host_facts()
-    assert json.loads(json.dumps(facts)) == facts
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert facts["cores_logical"] >= 1
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "trusted"),
-    [
-        ((5, None), (5, None), True),
-        ((5, None), (6, None), False),
-        ((None, "0"), (None, "50000"), True),
-        ((None, "0"), (None, "4"), False),
-        ((None, "0"), (None, "?"), True),
-    ],
-)
-def test_throttling_between_two_readings(
-    tmp_path: Path, before: tuple[int | None, str | None], after: tuple[int | None, str | None], trusted: bool
-) -> None:
-    readings = [{**throttling(tmp_path), "thermal_events": e, "raspberry_pi": b} for e, b in (before, after)]
-    assert (throttled_between(*readings) is None) is trusted
