@@ -27,7 +27,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY constraints.txt ./
+COPY constraints.txt docker/jetpack-6.txt ./
 RUN python3 -m venv /opt/pip \
  && /opt/pip/bin/pip install --no-cache-dir -c constraints.txt pip \
  && python3 -m venv --system-site-packages --without-pip /opt/edgexfer
@@ -35,7 +35,7 @@ RUN python3 -m venv /opt/pip \
 COPY pyproject.toml README.md LICENSE ./
 COPY edgexfer/__init__.py edgexfer/
 RUN /opt/pip/bin/pip --python /opt/edgexfer install --no-cache-dir \
-      -c constraints.txt --build-constraint constraints.txt '.[tensorrt]' \
+      -c constraints.txt -c jetpack-6.txt --build-constraint constraints.txt '.[tensorrt]' \
  && /opt/pip/bin/pip --python /opt/edgexfer uninstall --yes edgexfer
 
 FROM packages AS tools
