@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgexfer.cli import show
-from edgexfer.cli.options import BackendOption, BundleArgument, RecordOption, ThreadsOption
+from edgexfer.cli.devices import print_benches
+from edgexfer.cli.options import BackendOption, BundleArgument, OnOption, RecordOption, ThreadsOption
+from edgexfer.cli.training import going_on_with, log_lines
+from edgexfer.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from edgexfer.gate.compare import Comparison
@@ -30,14 +33,18 @@ def bench(
     ] = None,
     json_file: RecordOption = None,
     backend: BackendOption = None,
+    on: OnOption = None,
 ) -> None:
-    """Measure how long one image takes on this machine.
+    """Measure how long one image takes on this machine, or on devices.
 
     Timed are decode, resize, inference, and all of it together; shown are percentiles of the single calls.
 
     With --against both bundles take turns in one process, and the ratio comes with its confidence interval.
     """
     show.check_place(json_file)
+    if on:
+        _on_devices(on, bundle, against, threads, seconds, images, json_file, backend)
+        return
     with show.progress("measuring") as moved:
         result: Latency | Comparison
         if against is None:
@@ -67,6 +74,37 @@ def bench(
         _print(result)
     if json_file is not None:
         show.write_record(result.to_json(), json_file)
+
+
+def _on_devices(
+    hosts: list[str],
+    bundle: Path,
+    against: Path | None,
+    threads: int | None,
+    seconds: float | None,
+    images: Path | None,
+    json_file: str | None,
+    backend: str | None,
+) -> None:
+    from edgexfer.core.bundle import open_bundle
+    from edgexfer.flow.on import bench_on, to_json
+
+    if images is not None:
+        raise SettingsError("--images and --on do not go together", "leave --images out: the bundle brings its own")
+    flags = [
+        text
+        for name, value in (("--threads", threads), ("--seconds", seconds), ("--backend", backend))
+        if value is not None
+        for text in (name, str(value))
+    ]
+    with going_on_with(lambda: ""), log_lines(stderr=json_file == "-"):
+        devices = bench_on(hosts, open_bundle(bundle), None if against is None else open_bundle(against), flags)
+    if json_file != "-":
+        print_benches(devices)
+    if json_file is not None:
+        show.write_record(to_json(devices), json_file)
+    if any(device.error is not None for device in devices):
+        raise typer.Exit(2)
 
 
 def _print(result: Latency | Comparison) -> None:

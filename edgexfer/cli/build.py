@@ -14,6 +14,7 @@ from edgexfer.cli.training import going_on_with, log_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgexfer.core.bundle import Bundle
     from edgexfer.core.engines import BuiltEngine
     from edgexfer.flow.build import Built
     from edgexfer.gate.measured import Measured
@@ -43,12 +44,14 @@ def build(
     """
     show.check_place(json_file)
     if trtexec:
-        _print_trtexec(bundle)
+        from edgexfer.core.bundle import open_bundle
+
+        print_trtexec(open_bundle(bundle))
         return
     from edgexfer.flow import build as flow
 
     quiet = json_file == "-"
-    with going_on_with(lambda: ""), log_lines(stderr=quiet), show.progress("building") as moved:
+    with going_on_with(lambda: ""), log_lines(stderr=True), show.progress("building") as moved:
         made = flow.build(
             bundle,
             data=data,
@@ -104,10 +107,10 @@ def _engines(engines: Sequence[BuiltEngine]) -> object:
     return table
 
 
-def _print_trtexec(bundle: Path) -> None:
-    from edgexfer.core.bundle import open_bundle
+def print_trtexec(bundle: Bundle) -> None:
+    """Prints the lines that build each candidate with TensorRT's own program."""
     from edgexfer.core.trtexec import trtexec_lines
 
-    for found in trtexec_lines(open_bundle(bundle)):
+    for found in trtexec_lines(bundle):
         show.line(f"# TensorRT {', '.join(found.versions)}: {found.precision}", "dim")
         show.line(found.text)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgexfer.cli import show
-from edgexfer.cli.build import print_measured
-from edgexfer.cli.options import DeviceOption, OverwriteOption, PrecisionName, PrecisionOption, named
+from edgexfer.cli.build import print_measured, print_trtexec
+from edgexfer.cli.devices import print_devices
+from edgexfer.cli.options import DeviceOption, OnOption, OverwriteOption, PrecisionName, PrecisionOption, named
 from edgexfer.cli.parts import needs
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
 from edgexfer.core.errors import EdgexferError, SettingsError
@@ -34,14 +35,18 @@ def export(
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they have moved since.")
     ] = None,
     device: DeviceOption = None,
+    on: OnOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the bundle that a target runs best, and prove it.
 
     Quantizes with quantization-aware training, lowers to the target's dialect, compares with PyTorch, judges float
     and INT8 on the same held-out images, times them in turns, and ships the fastest that holds the accuracy.
+
+    With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
     """
     from edgexfer.core.target import load_target
+    from edgexfer.core.trtexec import only_by_trtexec
 
     profile = load_target(target)
     bundle = named(out) if out else default_bundle(run)
@@ -60,13 +65,20 @@ def export(
             data=data,
             epochs=epochs,
             device=device.value if device else "auto",
+            on=tuple(on or ()),
             overwrite=overwrite,
             progress=moved,
         )
     print_exported(made)
     place = shlex.quote(str(made.bundle.folder))
+    if only_by_trtexec(profile):
+        show.line(f"next, on the device: (edgexfer build {place} --trtexec prints the lines again)", "bold")
+        print_trtexec(made.bundle)
+        return
     show.line(f"next: edgexfer predict {place} photo.jpg", "bold")
     show.line(f"      edgexfer report {place}")
+    if any(device.error is not None for device in made.devices):
+        raise typer.Exit(2)
 
 
 def default_bundle(run: Path) -> Path:
@@ -107,6 +119,8 @@ def _check_at_once(
 def print_exported(made: Exported) -> None:
     """Prints the table of precisions, what was decided, and what to know before shipping."""
     print_measured(made.measured)
+    if made.devices:
+        print_devices(made.devices)
     for warning in made.warnings:
         show.warn(warning)
     show.line(made.decision)

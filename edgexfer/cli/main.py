@@ -127,6 +127,7 @@ _add(
     "edgexfer bench signs.edgx",
     "edgexfer bench signs.edgx --threads 1 --images photos/",
     "edgexfer bench new.edgx --against old.edgx  # in turns, with a confidence interval",
+    "edgexfer bench signs.edgx --on me@orin --on me@pi  # there, side by side",
 )
 _add(lint.lint, _USE, "edgexfer lint signs.edgx")
 _add(report.report, _USE, "edgexfer report runs/mine", "edgexfer report signs.edgx --out signs.html")

@@ -49,6 +49,14 @@ class Device(str, Enum):
 DeviceOption: TypeAlias = Annotated[
     Device | None, typer.Option("--device", help="Where to train; [cyan]auto[/] takes a GPU where there is one.")
 ]
+OnOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="USER@HOST",
+        help="Do it on this device over SSH, and bring the numbers back; give it again for several side by side.",
+    ),
+]
 OverwriteOption: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an older one there.")]
 
 

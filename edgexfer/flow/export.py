@@ -1,30 +1,30 @@
 """export: RUN -> Bundle in one go: compress, lower, measure side by side, choose, and say why.
 
-Precision is earned: float and INT8 are both written, judged on the same held-out images and timed in turns in one
-process. What the target asks for is shipped; "auto" ships the fastest that loses no more top-1 than allowed.
+Precision is earned: every candidate is written, judged on the same held-out images and timed in turns in one process,
+here where the target's engine is here, on the devices themselves where some are named. What the target asks for is
+shipped; "auto" ships the fastest that loses no more top-1 than allowed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import platform
-import shutil
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgexfer.backends import find_backend
-from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.errors import ArtifactError, SettingsError
-from edgexfer.core.files import explained_write, refuse_existing, staged_folder
-from edgexfer.core.manifest import MANIFEST, write_manifest
+from edgexfer.backends import builder_of, find_backend
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
+from edgexfer.core.files import explained_write, refuse_existing
 from edgexfer.core.target import Precision, Target, load_calibration
 from edgexfer.core.threads import Progress
-from edgexfer.gate.compare import Comparison, compare
-from edgexfer.gate.evaluate import evaluate
-from edgexfer.gate.latency import Latency
-from edgexfer.gate.measured import Measured, write_measured
+from edgexfer.flow.build import build
+from edgexfer.flow.choose import Choice, choose, judge
+from edgexfer.flow.on import OnDevice, build_on, deliver
+from edgexfer.flow.ship import write_shipped
+from edgexfer.gate.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
 from edgexfer.train.qat import compress
@@ -32,6 +32,8 @@ from edgexfer.train.qat import compress
 log = logging.getLogger(__name__)
 
 BENCH_SECONDS = 6.0
+_FLOATS = ("float32", "float16")
+_PRECISIONS = {"ort": ("auto", "int8", "float32"), "tensorrt": ("auto", "int8", "int8-depthwise-float16", *_FLOATS)}
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,18 @@ class Exported:
 
     Attributes:
         bundle: what is shipped.
-        measured: every precision that was tried, float first.
-        comparison: latency of INT8 against float on this machine; None where it was not measured.
+        measured: every candidate that was tried, the most precise first; those of the first device where some were
+            named.
         decision: one sentence.
         warnings: what a user must know before shipping, in sentences.
+        devices: what came back from each device that was named.
     """
 
     bundle: Bundle
     measured: tuple[Measured, ...]
-    comparison: Comparison | None
     decision: str
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    devices: tuple[OnDevice, ...] = ()
 
 
 def export(
@@ -62,6 +65,7 @@ def export(
     data: str | Path | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    on: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
@@ -75,28 +79,43 @@ def export(
         data: the images, where they are no longer where the checkpoint was trained.
         epochs: of quantization-aware training; None lets the number of images decide.
         device: where to train: "auto", "cpu" or "cuda".
+        on: hosts, as `ssh` takes them, that build and measure the candidates; what the first finds best is shipped.
         overwrite: replace an older `out`.
         progress: called with (done, all) while images are read.
 
     Raises:
-        EdgexferError: see `compress`, `train.export.export` and `evaluate`.
+        EdgexferError: see `compress`, `train.export.export`, `evaluate` and `flow.on.build_on`.
     """
     refuse_existing(out, overwrite=overwrite)
     checkpoint = open_checkpoint(run)
-    wanted = precision or target.precision
-    if checkpoint.quantization is not None and wanted == "float32":
-        raise SettingsError(f"{run} is quantized, and float32 is asked for", "give the float RUN")
-    candidates = [checkpoint]
+    target = dataclasses.replace(target, precision=_asked(checkpoint, target, precision))
     with explained_write(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            if checkpoint.quantization is None and wanted != "float32":
-                candidates.append(_quantized(checkpoint, target, data, epochs, device, progress))
-            bundles = [
-                write_bundle(c, target, Path(folder) / f"{c.manifest['precision']}.edgx", data=data) for c in candidates
-            ]
-            return _chosen(bundles, checkpoint, wanted, out, data, overwrite=overwrite)
+            main, beside = checkpoint, None
+            if checkpoint.quantization is None and target.precision not in _FLOATS:
+                main, beside = _quantized(checkpoint, target, data, epochs, device, progress), checkpoint
+            bundle = write_bundle(main, target, Path(folder) / out.name, beside=beside, data=data)
+            where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
+            log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
+            made = (
+                _measured_on(on, bundle, where, out, overwrite) if on else _measured_here(bundle, where, out, overwrite)
+            )
+    if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
+        doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
+        made = dataclasses.replace(made, warnings=(*made.warnings, doubt))
+    return made
+
+
+def _asked(checkpoint: Checkpoint, target: Target, precision: Precision | None) -> Precision:
+    wanted = precision or target.precision
+    if checkpoint.quantization is not None and wanted in _FLOATS:
+        raise SettingsError(f"{checkpoint.folder} is quantized, and {wanted} is asked for", "give the float RUN")
+    known = _PRECISIONS[target.dialect]
+    if wanted not in known:
+        raise SettingsError(f"{target.name} cannot run {wanted}", did_you_mean(wanted, known))
+    return wanted
 
 
 def _quantized(
@@ -131,95 +150,45 @@ def _quantized(
     )
 
 
-def _chosen(
-    bundles: list[Bundle],
-    checkpoint: Checkpoint,
-    wanted: Precision,
-    out: Path,
-    data: str | Path | None,
-    *,
-    overwrite: bool,
-) -> Exported:
-    target = bundles[0].target
-    backend, warnings = _backend_here(target)
-    where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
-    log.info("measuring %s on held-out images", " and ".join(bundle.precision for bundle in bundles))
-    evaluations = [evaluate(bundle, where, backend=backend) for bundle in bundles]
-    warnings += list(evaluations[0].warnings)
-    comparison = None
-    if backend == target.backend and len(bundles) == 2:
-        comparison = compare(bundles[1], bundles[0], seconds=BENCH_SECONDS, threads=1)
-    records = [
-        Measured(bundle.precision, evaluation, latency, bundle.model.stat().st_size, shipped=False)
-        for bundle, evaluation, latency in zip(bundles, evaluations, _latencies(comparison, len(bundles)), strict=True)
-    ]
-    index, decision, doubts = _decide(records, comparison, target, wanted)
-    records[index] = dataclasses.replace(records[index], shipped=True)
-    if not checkpoint.backbone.int8_fuses and len(bundles) == 2:
-        doubts = (*doubts, f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})")
-    _write(bundles[index], records, out, simulated=backend != target.backend, overwrite=overwrite)
-    return Exported(open_bundle(out), tuple(records), comparison, decision, (*warnings, *doubts))
+def _measured_here(bundle: Bundle, where: str | Path, out: Path, overwrite: bool) -> Exported:
+    target = bundle.target
+    missing = _missing_here(target)
+    if missing is None and builder_of(find_backend(target.backend)) is not None:
+        built = build(bundle.folder, data=where, seconds=BENCH_SECONDS)
+        choice = Choice(built.bundle.precision, built.measured, None, built.decision, built.warnings)
+    else:
+        backend = target.backend if missing is None else "ort"
+        evaluations = judge(bundle, where, backend=backend)
+        choice = choose(
+            bundle,
+            evaluations,
+            wanted=target.precision,
+            backend=backend,
+            seconds=BENCH_SECONDS,
+            timed=missing is None and len(evaluations) > 1,
+        )
+        warnings = next(iter(evaluations.values())).warnings
+        if missing is not None:
+            warnings = (
+                f"{missing}: accuracy is simulated with ONNX Runtime on the CPU, latency is not measured",
+                *warnings,
+            )
+        choice = dataclasses.replace(choice, warnings=(*warnings, *choice.warnings))
+    shipped = write_shipped(bundle, choice, out, simulated=missing is not None, overwrite=overwrite)
+    return Exported(shipped, choice.measured, choice.decision, choice.warnings)
 
 
-def _backend_here(target: Target) -> tuple[str, list[str]]:
+def _missing_here(target: Target) -> str | None:
     try:
-        missing = find_backend(target.backend).missing()
+        return find_backend(target.backend).missing()
     except SettingsError:
-        missing = f"{target.backend} is not on this machine"
-    if missing is None:
-        return target.backend, []
-    note = f"{missing}: accuracy is simulated with ONNX Runtime on the CPU, latency is not measured"
-    return "ort", [note]
+        return f"{target.backend} is not on this machine"
 
 
-def _latencies(comparison: Comparison | None, count: int) -> list[Latency | None]:
-    return [None] * count if comparison is None else [comparison.against, comparison.bundle]
-
-
-def _decide(
-    records: list[Measured], comparison: Comparison | None, target: Target, wanted: Precision
-) -> tuple[int, str, tuple[str, ...]]:
-    """Returns which record ships, why, and what to warn of."""
-    if len(records) == 1:
-        return 0, f"{records[0].precision} ships: nothing else was asked for", ()
-    float_top1, int8_top1 = (record.evaluation.top1 for record in records)
-    drop = float_top1 - int8_top1
-    holds = drop <= target.max_drop + 1e-9
-    accuracy = "INT8 has the same top-1 as float"
-    if abs(drop) > 1e-9:
-        accuracy = f"INT8 {'loses' if drop > 0 else 'gains'} {abs(drop) * 100:.2f} points of top-1"
-    limit = f"the limit is {target.max_drop * 100:.2f}"
-    here = comparison is not None and target.host.get("machine", platform.machine()) == platform.machine()
-    slower = here and comparison is not None and comparison.low > 1
-    speed = f" and is {comparison.sentence}" if here and comparison is not None else ""
-    if wanted == "int8":
-        doubts = () if holds else (f"{accuracy}; {limit}: it ships because precision int8 was asked for",)
-        if slower:
-            doubts = (*doubts, f"INT8 is slower than float here: {comparison.sentence if comparison else ''}")
-        return 1, f"int8 ships, as asked: {accuracy}{speed}", doubts
-    if not holds:
-        return 0, f"float32 ships: {accuracy}, {limit}", (f"INT8 was not shipped: {accuracy}, {limit}",)
-    if slower:
-        return 0, f"float32 ships: INT8 holds the accuracy{speed}", ("INT8 was not shipped: it is slower here",)
-    return 1, f"int8 ships: {accuracy} ({limit}){speed}", ()
-
-
-def _write(bundle: Bundle, records: list[Measured], out: Path, *, simulated: bool, overwrite: bool) -> None:
-    own = ("kind", "format_version", "digest", "files")
-    content = {key: value for key, value in bundle.manifest.items() if key not in own}
-    content["simulated"] = simulated
-    content["accuracy"] = {
-        record.precision: {
-            "top1": record.evaluation.top1,
-            "macro_f1": record.evaluation.macro_f1,
-            "images": len(record.evaluation.images),
-            "split": "+".join(sorted(record.evaluation.roles())),
-        }
-        for record in records
-    }
-    with staged_folder(out, overwrite=overwrite) as stage:
-        for name in bundle.manifest["files"]:
-            shutil.copyfile(bundle.folder / name, stage / name)
-        write_measured(stage, records)
-        (stage / MANIFEST).unlink(missing_ok=True)
-        write_manifest(stage, "bundle", content)
+def _measured_on(hosts: Sequence[str], bundle: Bundle, where: str | Path, out: Path, overwrite: bool) -> Exported:
+    simulated = judge(bundle, where, backend="ort")
+    devices = build_on(hosts, bundle, where, next(iter(simulated.values())).images)
+    choice = next(device.choice for device in devices if device.choice is not None)
+    shipped = write_shipped(bundle, choice, out, simulated=False, overwrite=overwrite)
+    devices = deliver(devices, shipped)
+    return Exported(shipped, choice.measured, choice.decision, choice.warnings, tuple(devices))

@@ -34,7 +34,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
     def export(run: Path, target: Any, out: Path, **options: Any) -> SimpleNamespace:
         seen.append({"run": run, "target": target, "out": out, **options})
-        return SimpleNamespace(bundle=SimpleNamespace(folder=out), measured=(), warnings=(), decision="it ships")
+        return SimpleNamespace(
+            bundle=SimpleNamespace(folder=out), measured=(), warnings=(), decision="it ships", devices=()
+        )
 
     monkeypatch.setattr(flow, "export", export)
     return seen
@@ -52,11 +54,13 @@ def test_the_bundle_is_named_after_the_run() -> None:
 def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) -> None:
     assert edgexfer("export", run, "--target", "x86-cpu").code == 0
     flags = ["--precision", "float32", "--epochs", "0", "--data", "photos", "--device", "cpu", "--overwrite"]
+    flags += ["--on", "me@orin", "--on", "me@pi"]
     assert edgexfer("export", run, "--target", "jetson-orin-nano", "--out", "a/b.edgx", *flags).code == 0
     plain, full = calls
     assert (plain["run"], plain["target"].name, plain["out"]) == (run, "x86-cpu", Path("mine.edgx"))
     assert (plain["precision"], plain["epochs"], plain["data"]) == (None, None, None)
-    assert (plain["device"], plain["overwrite"]) == ("auto", False)
+    assert (plain["device"], plain["overwrite"], plain["on"]) == ("auto", False, ())
+    assert full["on"] == ("me@orin", "me@pi")
     assert (full["target"].name, full["out"], full["precision"]) == ("jetson-orin-nano", Path("a/b.edgx"), "float32")
     assert (full["epochs"], full["data"], full["device"], full["overwrite"]) == (0, Path("photos"), "cpu", True)
 
@@ -80,10 +84,16 @@ def test_the_two_precisions_side_by_side(
     monkeypatch.setattr("edgexfer.flow.export.export", lambda *_, **__: exports.tensorrt)
     said = edgexfer("export", run, "--target", "jetson-orin-nano")
     assert said.code == 0
-    for words in ("float32", "int8 (shipped)", "100.00 %", f"bundle: {exports.tensorrt.bundle.folder}"):
+    for words in (
+        "float16",
+        "int8-depthwise-float16",
+        "int8 (shipped)",
+        "100.00 %",
+        f"bundle: {exports.tensorrt.bundle.folder}",
+    ):
         assert words in said.out.replace("\u202f", " ")
-    assert "int8 ships, as asked: INT8 has the same top-1 as float" in said.out
-    assert "warning: tensorrt is not on this machine" in said.err
+    assert "int8 ships: INT8 has the same top-1 as FP16 (the limit is 1.00)" in said.out
+    assert "warning: TensorRT is not installed" in said.err or "is not installed" in said.err
     assert f"edgexfer predict {exports.tensorrt.bundle.folder} photo.jpg" in said.out
 
 

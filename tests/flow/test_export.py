@@ -41,17 +41,32 @@ def both(exports: Exports) -> list[flow.Exported]:
 
 
 def test_the_bundles_are_whole_and_int8(exports: Exports) -> None:
-    for made in both(exports):
+    common = {"model.onnx", "reference.npz", "split.csv", "measurements.json"}
+    others = {"candidates/float16.onnx", "candidates/int8-depthwise-float16.onnx"}
+    for made, files in ((exports.ort, common), (exports.tensorrt, common | others)):
         bundle = open_bundle(made.bundle.folder)
         assert bundle.precision == "int8"
         assert bundle.labels == ("a", "b", "c")
-        assert set(bundle.manifest["files"]) == {"model.onnx", "reference.npz", "split.csv", "measurements.json"}
-        assert {path.name for path in bundle.folder.iterdir()} == {*bundle.manifest["files"], "manifest.json"}
-        floats, ints = made.measured
+        assert set(bundle.manifest["files"]) == files
+        assert set(files_below(bundle.folder)) == {*files, "manifest.json"}
+        floats, *_, ints = made.measured
         assert ints.size_bytes == bundle.model.stat().st_size
         assert 0.2 < ints.size_bytes / floats.size_bytes < 0.3
     left = {path.name for path in exports.ort.bundle.folder.parent.iterdir()}
     assert left == {"data", "runs", "x86.edgx", "jetson.edgx"}
+
+
+def test_a_device_that_compiles_gets_every_candidate_with_its_own_answers(exports: Exports) -> None:
+    bundle = open_bundle(exports.tensorrt.bundle.folder)
+    assert list(bundle.candidates) == ["int8", "int8-depthwise-float16", "float16"]
+    floats = bundle.at("float16").references()[1]
+    for precision in bundle.candidates:
+        pixels, expected = bundle.at(precision).references()
+        with load(bundle.at(precision), backend="ort") as classifier:
+            found = classifier.probabilities(pixels)
+        assert np.abs(found - expected).max() < 0.1
+        assert np.array_equal(expected, floats) == (precision == "float16")
+    assert list(exports.ort.bundle.candidates) == ["int8"]
 
 
 def test_the_runtime_gives_what_pytorch_gave(exports: Exports) -> None:
@@ -90,12 +105,13 @@ def test_lint_finds_nothing(exports: Exports) -> None:
 
 
 def test_what_was_measured_is_kept(exports: Exports) -> None:
-    for made in both(exports):
+    tried = (["float32", "int8"], ["float16", "int8-depthwise-float16", "int8"])
+    for made, names in zip(both(exports), tried, strict=True):
         records = read_measured(made.bundle.folder)
-        assert [record.precision for record in records] == ["float32", "int8"]
-        assert [record.shipped for record in records] == [False, True]
+        assert [record.precision for record in records] == names
+        assert [record.shipped for record in records] == [name == "int8" for name in names]
         accuracy = made.bundle.manifest["accuracy"]
-        assert set(accuracy) == {"float32", "int8"}
+        assert set(accuracy) == set(names)
         for record in records:
             assert accuracy[record.precision] == {
                 "top1": record.evaluation.top1,
@@ -104,9 +120,9 @@ def test_what_was_measured_is_kept(exports: Exports) -> None:
                 "split": "test",
             }
             assert record.evaluation.top1 == 1.0
-        first, second = (record.evaluation.images for record in records)
-        assert [image.sha256 for image in first] == [image.sha256 for image in second]
-        assert {image.role for image in first} == {"test"}
+        judged = [[image.sha256 for image in record.evaluation.images] for record in records]
+        assert all(images == judged[0] for images in judged)
+        assert {image.role for image in records[0].evaluation.images} == {"test"}
 
 
 def test_the_latency_is_that_of_the_targets_own_engine(exports: Exports) -> None:
@@ -114,19 +130,17 @@ def test_the_latency_is_that_of_the_targets_own_engine(exports: Exports) -> None
         assert record.latency is not None
         assert len(record.latency.samples_ns["inference"]) >= 80
         assert record.latency.subject.precision == record.precision
-    assert exports.ort.comparison is not None
     assert exports.ort.bundle.manifest["simulated"] is False
 
 
 def test_without_the_targets_engine_accuracy_is_simulated_and_marked_so(exports: Exports) -> None:
     made = exports.tensorrt
     assert made.bundle.manifest["simulated"] is True
-    assert made.comparison is None
     for record in read_measured(made.bundle.folder):
         assert record.latency is None
         assert record.evaluation.subject.simulated
         assert record.evaluation.subject.backend == "ort"
-    assert any("tensorrt" in warning and "simulated" in warning for warning in made.warnings)
+    assert any("TensorRT" in warning and "simulated" in warning for warning in made.warnings)
 
 
 def test_calibration_saw_training_images_alone_as_many_of_each_class(exports: Exports) -> None:
@@ -170,7 +184,7 @@ def test_tensorrts_file_holds_what_tensorrt_takes(exports: Exports) -> None:
         else:
             assert values[scale].shape == ()
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
-    assert weights == len(layers) > 40
+    assert weights == sum(node.op_type == "Conv" for node in layers) > 40  # the classifier stays in float
     assert all(values[node.input[2]].dtype == np.float32 for node in layers)
     adds = [node for node in model.graph.node if node.op_type == "Add"]
     assert len(adds) > 5
@@ -298,7 +312,7 @@ def test_a_failure_on_the_way_leaves_nothing_behind(
     if where == "parity":
         monkeypatch.setattr("edgexfer.train.export.check_parity", differs)
     else:
-        monkeypatch.setattr(flow, "write_measured", full)
+        monkeypatch.setattr("edgexfer.flow.ship.write_measured", full)
     with pytest.raises(EdgexferError, match="does not compute" if where == "parity" else "No space left"):
         flow.export(exports.run.folder, X86, tmp_path / "out" / "x.edgx", precision="float32")
     assert files_below(tmp_path) == {}
