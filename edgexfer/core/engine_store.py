@@ -18,7 +18,7 @@ from pathlib import Path
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.engines import ENGINE, ENGINES, EngineKey, check_engine, key_of
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.files import explained_write, locked_folder, replace_folder, sha256_of_bytes, write_file
+from edgexfer.core.files import explained_write, locked_folder, replace_folder, sha256_of_bytes, sync_tree, write_file
 from edgexfer.core.manifest import MANIFEST, write_manifest
 
 log = logging.getLogger(__name__)
@@ -65,11 +65,7 @@ def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: 
             try:
                 (stage / ENGINE).write_bytes(data)
                 write_manifest(stage, "engine", {"key": key.to_json(), "build_seconds": round(build_seconds, 3)})
-                replace_folder(stage, out)
-            except OSError as error:
-                # Where there are no locks another process may be quicker by this moment.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _is_sound(bundle, key):
-                    raise
+                _move_in(stage, out, bundle, key, replace=replace)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
             if locked:
@@ -111,6 +107,21 @@ def write_timing_cache(bundle: Bundle, key: EngineKey, data: bytes) -> None:
 def _timing_cache(key: EngineKey) -> str:
     machine = json.dumps([key.engine, key.device, key.compute_capability])
     return f"timing-{sha256_of_bytes(machine.encode())[:16]}.cache"
+
+
+def _move_in(stage: Path, out: Path, bundle: Bundle, key: EngineKey, *, replace: bool) -> None:
+    if not replace:
+        sync_tree(stage)
+        try:
+            stage.rename(out)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if _is_sound(bundle, key):  # where there are no locks another process may be quicker by this moment
+                return
+        else:
+            return
+    replace_folder(stage, out)
 
 
 def _is_sound(bundle: Bundle, key: EngineKey) -> bool:
