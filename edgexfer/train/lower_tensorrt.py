@@ -22,9 +22,16 @@ def lower_tensorrt(graph: Graph) -> None:
 
 
 def _keep_identity_branch_quantized(graph: Graph, add: NodeProto) -> None:
-    """Takes the quantizer off the convolution's branch, so that the Add becomes that convolution's epilogue."""
+    """Takes the quantizer off the convolution's branch, so that the Add becomes that convolution's epilogue.
+
+    Networks whose quantizers were placed for TensorRT have none there: nothing is taken off then.
+    """
     branches = [(position, _source(graph, add.input[position])) for position in (0, 1)]
     from_conv = [(position, source) for position, source in branches if source and _is_conv_branch(graph, source)]
+    in_float = [position for position in (0, 1) if _is_conv_branch(graph, add.input[position])]
+    if in_float:
+        _quantize_behind_pool(graph, add, 1 - in_float[0])
+        return
     if not from_conv:
         return
     # Where both branches end in a convolution (the block before had no Add), the later one is the epilogue.

@@ -5,7 +5,7 @@ What differs from NNCF's own defaults, and why (measured figures in docs/log.md)
   runtime fuses;
 - "ort": unsigned activations with a zero point; "tensorrt": signed and symmetric, set before training, since NNCF
   refuses to be asked for it through its parameters;
-- "tensorrt": none where that engine gains nothing from it (edgexfer/train/placement.py);
+- "tensorrt": none where that engine gains nothing from it (edgexfer/train/needless.py);
 - the input's quantizer is exactly the uint8 pixel.
 """
 
@@ -40,7 +40,7 @@ from edgexfer.core.errors import EdgexferError
 from edgexfer.core.target import CalibrationRecipe, Target
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.fake_quantize import Kernels
-from edgexfer.train.placement import depthwise_quantizers, needless_quantizers
+from edgexfer.train.needless import depthwise_quantizers, needless_quantizers
 from edgexfer.train.quantized_graph import QuantizedGraph, quantizers_of, remove_quantizers
 
 # NNCF asks these two for its compiled kernels; see edgexfer/train/fake_quantize.py for why it gets ours.
