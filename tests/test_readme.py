@@ -30,7 +30,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 def commands(document: str) -> list[list[str]]:
     """Every `edgexfer ...` of a document: a line of a shell block, or words between backticks."""
-    lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks(document, "sh") for line in block.replace("\\\n", " ").splitlines()]
     inline = re.findall(
         r"`(edgexfer [^`]+)`", re.sub(r"^```.*?^```", "", text(document), flags=re.MULTILINE | re.DOTALL)
     )
