@@ -12,6 +12,7 @@ from edgexfer.cli import show
 from edgexfer.cli.checkpoint import points, print_checkpoint
 from edgexfer.cli.options import DeviceOption, OverwriteOption, named
 from edgexfer.cli.parts import needs
+from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
@@ -42,9 +43,7 @@ def compress(
 
     `edgexfer export` does this by itself; as a step of its own it serves to try epochs and targets.
     """
-    from edgexfer.core.target import load_target
-
-    profile = load_target(target)
+    profile = named_target(target)
     place = named(out) if out else default_out(run, profile)
     _check_at_once(run, place, overwrite=overwrite)
     with needs("train"), loading():

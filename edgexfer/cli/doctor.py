@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
 from typing import get_args
@@ -11,6 +10,7 @@ from rich.table import Table
 
 import edgexfer
 from edgexfer.cli import show
+from edgexfer.cli.doctor_jetson import jetson_rows, tensorrt_row
 from edgexfer.cli.parts import PURPOSE, Part, install_command, packages
 
 _EXACT_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
@@ -30,11 +30,16 @@ def doctor() -> None:
         "8-bit": _eight_bit(facts["isa"]),
         "memory": "unknown" if facts["memory_mib"] is None else f"{facts['memory_mib'] / 1024:.1f} GiB",
         "governor": ", ".join(facts["governor"]) or "none (virtual machine or container)",
+        **jetson_rows(facts),
     }
+    engine, remedy = tensorrt_row()
+    rows["tensorrt"] = engine
+    if facts["gpu"] and facts["gpu"]["name"]:
+        rows["gpu"] = f"{facts['gpu']['name']}, driver {facts['gpu']['driver'] or 'unknown'}"
     for key, value in rows.items():
         show.line(f"{key:<9} {value}")
     show.console().print(_packages())
-    if remedies := _parts():
+    if remedies := _parts(remedy):
         show.line("to get what is missing", "bold")
         for part, command in remedies:
             show.line(f"  {part:<10} {command}")
@@ -49,15 +54,14 @@ def _eight_bit(isa: list[str]) -> str:
     return "no dot product instructions: expect little gain from INT8"
 
 
-def _parts() -> list[tuple[str, str]]:
-    # Prints a line for each part; returns (what is not there, the command that mends it).
+def _parts(tensorrt: str | None) -> list[tuple[str, str]]:
+    # Prints a line for each part; returns (what is not there, the command that mends it). TensorRT's is known before.
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     lacking = {part: [package.name for package in packages(part) if not package.serves] for part in get_args(Part)}
     rows = [("base", "evaluate, bench, targets", True, "")]
     rows += [(part, PURPOSE[part], not lacking[part], install_command(part)) for part in get_args(Part)]
-    tensorrt = importlib.util.find_spec("tensorrt") is not None
     rows += [
-        ("tensorrt", "run bundles on NVIDIA GPUs", tensorrt, "on a Jetson: apt install python3-libnvinfer"),
+        ("tensorrt", "run bundles on NVIDIA GPUs", tensorrt is None, tensorrt or ""),
         ("compiler", "faster quantization-aware training", compiler is not None, "apt install g++"),
     ]
     made = show.table("part", "state", "what for")

@@ -13,6 +13,7 @@ from edgexfer.cli.build import print_measured, print_trtexec
 from edgexfer.cli.devices import print_devices
 from edgexfer.cli.options import DeviceOption, OnOption, OverwriteOption, PrecisionName, PrecisionOption, named
 from edgexfer.cli.parts import needs
+from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
 from edgexfer.core.errors import EdgexferError, SettingsError
 from edgexfer.core.target import Target
@@ -45,10 +46,9 @@ def export(
 
     With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
     """
-    from edgexfer.core.target import load_target
     from edgexfer.core.trtexec import only_by_trtexec
 
-    profile = load_target(target)
+    profile = named_target(target)
     bundle = named(out) if out else default_bundle(run)
     if epochs is not None and epochs < 0:
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")

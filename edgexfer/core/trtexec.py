@@ -5,7 +5,8 @@ TensorRT says without us. The flags differ by release (samples/common/sampleOpti
 
     8.2     --workspace                                 8.5 on   --memPoolSize
     to 8.5  --buildOnly                                 8.6 on   --skipInference
-    to 10   --int8 --fp16: the builder may choose       11       every type is taken from the file
+    to 10   --int8 --fp16: the builder may choose       11       every type is taken from the file; so it is in 10 by
+                                                                 --stronglyTyped, for files with float16 in them
     to 10   no CUDA graph, no spinning, with transfers  11       all three the other way round, hence always written out
 
 Lines are to be run in the folder that holds the bundle; the engine is put beside it. No engine made so is
@@ -62,6 +63,7 @@ def trtexec_command(
     precision: str,
     height: int,
     width: int,
+    float_type: str = "float32",
     workspace_mib: int = WORKSPACE_MIB,
     max_batch: int = 1,
     engine: str | Path = "model.engine",
@@ -77,6 +79,7 @@ def trtexec_command(
         precision: of the file: "int8", "int8-depthwise-float16", "float16" or "float32".
         height: of the input, in pixels.
         width: of the input, in pixels.
+        float_type: "float16" where the types of layers outside INT8 are written into the file.
         workspace_mib: what a layer's kernel may use besides its tensors.
         max_batch: the largest N that the engine takes; it is made for N = 1.
         engine: where the engine is written; the timing cache is kept beside it.
@@ -86,7 +89,7 @@ def trtexec_command(
         program: path of trtexec.
 
     Raises:
-        SettingsError: a release before 8.2, or no release at all.
+        SettingsError: a release before 8.2, no release at all, or one that takes no types from a file.
     """
     number = _known_release(version)
     workspace = f"--workspace={workspace_mib}" if number < (8, 5) else f"--memPoolSize=workspace:{workspace_mib}"
@@ -97,7 +100,7 @@ def trtexec_command(
         f"--timingCacheFile={engine}.timing",
         workspace,
         *_shapes(input_name, height, width, max_batch),
-        *_precision(number, precision),
+        *_types(number, precision, float_type),
     ]
     if measure_seconds is None:
         return [*command, "--buildOnly" if number < (8, 6) else "--skipInference"]
@@ -140,8 +143,10 @@ def trtexec_lines(bundle: Bundle, version: str | None = None) -> list[TrtexecLin
 def example_lines(target: Target) -> list[TrtexecLine]:
     """Returns what the lines of a target look like, for a bundle "signs.edgx" of 224 x 224 pixels."""
     precision = "int8" if target.precision == "auto" else target.precision
+    plain = f"candidates/{precision}-float32-pixels.onnx"  # as export names it
+    file = plain if target.engine_pixels == "float32" else "model.onnx"
     size = (_EXAMPLE_PIXELS, _EXAMPLE_PIXELS)
-    return _grouped(target, None, precision, "signs.edgx/model.onnx", f"signs-{precision}.engine", size)
+    return _grouped(target, None, precision, f"signs.edgx/{file}", f"signs-{precision}.engine", size)
 
 
 def only_by_trtexec(target: Target) -> bool:
@@ -161,6 +166,7 @@ def _grouped(
             precision=precision,
             height=size[0],
             width=size[1],
+            float_type=target.float_type,
             workspace_mib=target.options.get("workspace_mib", WORKSPACE_MIB),
             max_batch=target.options.get("max_batch", 1),
             engine=engine,
@@ -187,7 +193,14 @@ def _shapes(name: str, height: int, width: int, max_batch: int) -> list[str]:
     return [f"--minShapes={one}", f"--optShapes={one}", f"--maxShapes={name}:{max_batch}x{height}x{width}x3"]
 
 
-def _precision(number: tuple[int, int], precision: str) -> list[str]:
-    if number >= (11, 0) or precision == "float32":
+def _types(number: tuple[int, int], precision: str, float_type: str) -> list[str]:
+    if number >= (11, 0):
         return []
-    return ["--fp16"] if precision == "float16" else ["--int8", "--fp16"]
+    if float_type == "float16":
+        if number < (10, 0):
+            raise SettingsError(
+                f"TensorRT {number[0]}.{number[1]} chooses types itself, and in this file they are written (float16)",
+                "export for a target with float_type = 'float32'",
+            )
+        return ["--stronglyTyped"]
+    return {"float32": [], "float16": ["--fp16"]}.get(precision, ["--int8", "--fp16"])

@@ -96,6 +96,14 @@ def test_the_release_at_hand_alone() -> None:
     assert "--skipInference" in line.command
 
 
+def test_types_in_the_file_are_kept_by_10_and_refused_by_8() -> None:
+    made = command("10.3", float_type="float16")
+    assert {"--stronglyTyped", "--int8", "--fp16"} & set(made) == {"--stronglyTyped"}
+    assert "--stronglyTyped" not in command("11.4", float_type="float16")
+    with pytest.raises(SettingsError, match=r"TensorRT 8\.6 chooses types itself"):
+        command("8.6", float_type="float16")
+
+
 def test_precision_is_a_flag_up_to_10_and_the_files_own_in_11() -> None:
     flags = {"--int8", "--fp16"}
     assert [flags & set(command("10.16", precision=precision)) for precision in PRECISIONS] == [
