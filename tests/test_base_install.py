@@ -85,7 +85,5 @@ def test_prediction_in_an_empty_environment(bundle_folder: Path, tmp_path: Path)
     absent = "import importlib.util as u; print([n for n in ('torch', 'onnx', 'nncf', 'sklearn') if u.find_spec(n)])"
     assert python(absent, executable=executable, cwd=tmp_path) == "[]\n"
     assert python(PREDICT, bundle_folder, executable=executable, cwd=tmp_path) == ANSWER
-    targets = (
-        "from edgexfer.core.target import load_target, target_names; print(load_target(target_names()[-1]).backend)"
-    )
+    targets = "from edgexfer.core.target import load_target; print(load_target('x86-cpu').backend)"
     assert python(targets, executable=executable, cwd=tmp_path) == "ort\n"
