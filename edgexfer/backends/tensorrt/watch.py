@@ -73,22 +73,27 @@ def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    ended = threading.Event()
 
     def run() -> None:
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - raised on in the caller's thread
             errors.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=run, name="edgexfer-build", daemon=True)
-    thread.start()
     try:
-        _wait_for(thread)
+        thread.start()  # Ctrl-C may come before it returns, with the build running already
+        _wait_for(ended)
+    except RuntimeError:
+        raise  # no thread could be started: there is nothing to wait for
     except BaseException:
         watch.stop()
         if not stoppable:
             log.warning("this TensorRT cannot be interrupted: waiting for the build's end; Ctrl-C again leaves at once")
-        _wait_for(thread)
+        _wait_for(ended)
         raise
     for error in (watch.error, *errors):
         if error is not None:
@@ -96,6 +101,6 @@ def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
     return results[0]
 
 
-def _wait_for(thread: threading.Thread) -> None:
-    while thread.is_alive():
-        thread.join(_POLL_SECONDS)
+def _wait_for(ended: threading.Event) -> None:
+    while not ended.wait(_POLL_SECONDS):
+        pass
