@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.errors import EdgexferError, RemoteError
+from edgexfer.core.errors import RemoteError
 from edgexfer.remote.bootstrap import BOOTSTRAP, agent_source
 from edgexfer.remote.link import Link
 from edgexfer.remote.parcel import IMAGE_LIST, Content, Parcel, bundle_parcel, image_parcel, of_bytes
@@ -31,6 +31,7 @@ SILENCE_S = 30.0
 OLDEST = (3, 10)
 _TAIL_LINES = 200
 _START_S = 60.0
+_BEAT_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -129,14 +130,19 @@ class Device:
             self._check_python(self._first().header["version"])
             self._link.write(agent_source(self._silence_s))
             hello = self._receive()
+            self._link.keep_alive(min(_BEAT_S, self._silence_s / 4))
             self._facts = Facts(**{key: value for key, value in hello.header.items() if key != "is"})
         except BaseException:
             self.close()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._link is not None:
+                self._ask({"do": "trim"})
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Ends the connection; what runs on the device is killed, what was unfinished is removed there."""
@@ -167,8 +173,6 @@ class Device:
         if answer["missing"]:
             self._send({wheel.sha256: wheel}, "edgexfer")
             answer = self._ask(request)
-        if answer["installed"]:
-            self._news(f"installed for edgexfer on {self.host}: {', '.join(answer['installed'])}")
 
     def send_bundle(self, folder: Path) -> str:
         """Sends what the device lacks of a bundle, and puts it together there; engines built there stay with it.
@@ -239,10 +243,6 @@ class Device:
         check_ended(self.host, argv, result.returncode, err)
         return result
 
-    def trim(self) -> None:
-        """Removes from the device what was not used by any of the last runs."""
-        self._ask({"do": "trim"})
-
     def _deliver(self, parcel: Parcel) -> str:
         self._send({content.sha256: content for content in parcel.files.values()}, parcel.name)
         files = {name: content.sha256 for name, content in parcel.files.items()}
@@ -272,7 +272,9 @@ class Device:
     def _request(self, header: dict[str, Any], payload: bytes = b"") -> None:
         # An answer that comes before the request is complete says that it failed (no space left).
         assert self._link is not None, "the device is not connected: use `with`"  # noqa: S101
-        if self._link.waiting() or not self._link.send(header, payload):
+        if self._link.waiting():
+            self._receive()
+        if not self._link.send(header, payload):
             self._receive()
 
     def _receive(self) -> Frame:
@@ -280,6 +282,9 @@ class Device:
         frame = self._link.receive()
         if frame is None:
             raise self._lost()
+        if frame.header["is"] == "news":
+            self._news(f"{self.host}: {frame.payload.decode('utf-8', 'replace')}")
+            return self._receive()
         if frame.header["is"] == "error":
             raise RemoteError(f"{self.host}: {frame.header['message']}", frame.header["hint"])
         if frame.header["is"] == "bug":
@@ -299,12 +304,15 @@ class Device:
             raise self._lost()
         return frame
 
-    def _lost(self) -> EdgexferError:
+    def _lost(self) -> Exception:
         assert self._link is not None  # noqa: S101
         if self._aborted:
             return RemoteError(f"the connection to {self.host} was broken off")
         link, self._link = self._link, None
-        return explain(self.host, self._python, link.said, link.close())
+        code = link.close()
+        if link.fault:
+            return RemoteError(f"{self.host}: {link.fault}", "does a start-up file of the shell there print that?")
+        return explain(self.host, self._python, link.said, code)
 
     def _check_python(self, version: str) -> None:
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -14,15 +15,23 @@ from typing import Any
 from edgexfer.remote.bootstrap import MARK
 from edgexfer.remote.wire import Decoder, Frame, WireError, encode
 
-BEAT_S = 5.0
+_MARK = re.compile(rb"%b ([0-9]+\.[0-9]+\.[0-9]+)\r?\n" % MARK.encode())
 _GOODBYE_S = 8.0  # the agent gives what runs there 2 s to end, then removes its folder
 _SAID_BYTES = 64 << 10
 
 
 class Link:
-    """A running `ssh`; frames go in and come out. One thread talks; `abort` may come from any."""
+    """A running `ssh`; frames go in and come out. One thread talks; `abort` may come from any.
+
+    Args:
+        command: of `ssh`.
+
+    Attributes:
+        fault: what came that was no message of the agent; empty where all went well.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
+        self.fault = ""
         self._frames: queue.Queue[Frame | None] = queue.Queue()
         self._said = bytearray()
         self._writing = threading.Lock()
@@ -33,10 +42,7 @@ class Link:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
             start_new_session=True,
         )  # fmt: skip
-        self._threads = [
-            threading.Thread(target=work, name=f"edgexfer-ssh-{work.__name__}", daemon=True)
-            for work in (self._read, self._read_errors, self._beat)
-        ]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_errors)]
         for thread in self._threads:
             thread.start()
 
@@ -65,6 +71,11 @@ class Link:
     def send(self, header: dict[str, Any], payload: bytes = b"") -> bool:
         """Sends one frame; returns False where the connection has ended."""
         return self.write(encode(header, payload))
+
+    def keep_alive(self, beat_s: float) -> None:
+        """Sends a sign of life every `beat_s` seconds from now on; not before the agent is there to read it."""
+        self._threads.append(threading.Thread(target=self._beat, args=(beat_s,), daemon=True))
+        self._threads[-1].start()
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
         """Returns the next frame, None where the connection has ended.
@@ -127,7 +138,7 @@ class Link:
                     self._frames.put(frame)
                 rest = self._process.stdout.read(1 << 16)
         except (OSError, ValueError, WireError) as error:
-            self._said += f"\n{error}\n".encode()
+            self.fault = str(error)
             self.abort()
         self._frames.put(None)
 
@@ -137,11 +148,9 @@ class Link:
         before = bytearray()
         while data := self._process.stdout.read(1 << 16):
             before += data
-            _, mark, tail = before.partition(f"{MARK} ".encode())
-            if mark and b"\n" in tail:
-                version, _end, rest = tail.partition(b"\n")
-                self._frames.put(Frame({"is": "python", "version": version.decode("ascii", "replace")}))
-                return bytes(rest) or self._process.stdout.read(1 << 16)
+            if found := _MARK.search(before):
+                self._frames.put(Frame({"is": "python", "version": found[1].decode()}))
+                return bytes(before[found.end() :]) or self._process.stdout.read(1 << 16)
             if len(before) > 1 << 20:
                 raise WireError("the shell there prints without end")
         return b""
@@ -153,7 +162,7 @@ class Link:
                 self._said += data
                 del self._said[:-_SAID_BYTES]
 
-    def _beat(self) -> None:
-        while not self._closing.wait(BEAT_S):
+    def _beat(self, beat_s: float) -> None:
+        while not self._closing.wait(beat_s):
             if not self.send({"do": "beat"}):
                 return

@@ -73,8 +73,8 @@ def ssh_command(host: str, python: str, bootstrap: str, config: Path | None = No
     return [ssh, *(["-F", chosen] if chosen else []), *options, "-T", "--", host, command]
 
 
-def explain(host: str, python: str, said: str, code: int | None) -> RemoteError:
-    """Returns the error that tells why the connection could not be made, or ended.
+def explain(host: str, python: str, said: str, code: int | None) -> Exception:
+    """Returns the error that tells why the connection could not be made, or ended; RemoteError but for bugs of ours.
 
     Args:
         host: as the user named it.
@@ -83,7 +83,7 @@ def explain(host: str, python: str, said: str, code: int | None) -> RemoteError:
         code: exit code of `ssh`: 255 for its own troubles, else what the command there ended with.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    last = lines[-1] if lines else f"ssh ended with code {code}"
+    last = lines[-1] if lines else "it was lost, or the agent was killed there"
     once = f"run `ssh {host}` once"
     for pattern, message, hint in (
         (
@@ -119,6 +119,8 @@ def explain(host: str, python: str, said: str, code: int | None) -> RemoteError:
     ):
         if code == 255 and re.search(pattern, said):
             return RemoteError(message, hint)
+    if "Traceback (most recent call last)" in said:
+        return RuntimeError(f"the agent on {host} failed:\n{said}")
     if code in (126, 127):
         return RemoteError(f"{host} cannot start {python}: {last}", "sudo apt-get install python3, on the device")
     if code is not None and code < 0:

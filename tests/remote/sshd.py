@@ -7,13 +7,18 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from edgexfer.core.files import sha256_of_file
+from edgexfer.remote.device import Device
 
 _SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/sbin"])
 
@@ -37,13 +42,53 @@ class Server:
     port: int
 
     @property
+    def user(self) -> str:
+        """Who logs in: whoever runs the tests."""
+        return getpass.getuser()
+
+    @property
     def on(self) -> Path:
         """The agent's folder there."""
         return self.home / ".cache" / "edgexfer" / "on"
 
+    def device(self, host: str = "device", **options: Any) -> Device:
+        """Returns this server as a Device that is not connected yet; its Python is the one that runs the tests."""
+        return Device(host, **{"python": sys.executable, "ssh_config": self.config, **options})
+
+    def processes(self) -> dict[int, str]:
+        """Returns process id -> command of every agent, verb and shell there, and of every ssh that leads there."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                there = f"HOME={self.home}\0".encode() in (folder / "environ").read_bytes()
+                server = Path(command.partition(" ")[0].rstrip(":")).name == "sshd"
+                if command and not server and (there or str(self.folder) in command):
+                    found[int(folder.name)] = command
+        return found
+
+    def wait_until_idle(self, seconds: float = 10) -> None:
+        """Waits until nothing of ours runs there any more.
+
+        Raises:
+            AssertionError: something still does after `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.processes() == {}
+
+    def files(self) -> dict[str, str]:
+        """Returns path -> SHA-256 of every regular file in the agent's folder, its locks aside."""
+        return {
+            path.relative_to(self.on).as_posix(): sha256_of_file(path)
+            for path in self.on.rglob("*")
+            if path.is_file() and path.name not in ("lock", "busy") and "__pycache__" not in path.parts
+        }
+
     def client(self, name: str, **options: str) -> Path:
         """Writes another configuration for `ssh -F`, with these options put first, and returns it."""
-        lines = [f"{key} {value}\n" for key, value in options.items()]
+        lines = ["Host *\n", *(f"  {key} {value}\n" for key, value in options.items())]
         path = self.folder / f"{name}.config"
         path.write_text("".join(lines) + self.config.read_text(encoding="utf-8"), encoding="utf-8")
         return path

@@ -56,9 +56,9 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
 
 def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
     decoder = Decoder()
+    assert decoder.feed(b" " * (HEADER_BYTES - 1)) == []
     with pytest.raises(WireError):
-        for _ in range(HEADER_BYTES // 65536 + 1):
-            decoder.feed(b" " * 65536)
+        decoder.feed(b" ")
 
 
 @pytest.mark.parametrize("cut", [1, 14, 20])

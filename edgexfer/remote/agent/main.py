@@ -59,7 +59,7 @@ class Agent:
 
     def line(self, stream: str, text: bytes) -> None:
         """Passes on a line of a program that runs."""
-        with suppress(BrokenPipeError):  # the main thread meets it too, and leaves
+        with suppress(ConnectionError):  # the main thread meets it too, and leaves
             self.send({"is": "line", "stream": stream}, text)
 
     def leave(self) -> None:
@@ -90,7 +90,9 @@ def main(silence_s: float) -> None:
         agent.send({"is": "hello", **_facts(agent.home)})
         while True:
             _answer(agent, frames.get())
-    except BrokenPipeError:
+    except ConnectionError:  # sshd's end of the socket is closed, or was closed before it had read all
+        pass
+    finally:
         agent.leave()
         threading.Event().wait()  # another thread leaves: it ends the process
 
@@ -100,10 +102,10 @@ def _listen(agent: Agent, frames: queue.Queue[Frame], silence_s: float) -> None:
     while True:
         # While the queue is full nothing is read, and no silence is counted: the disk is slow, not the other side.
         ready, _, _ = select.select([0], [], [], silence_s)
-        data = os.read(0, 1 << 16) if ready else b""
         try:
+            data = os.read(0, 1 << 16) if ready else b""
             heard = decoder.feed(data)
-        except WireError:
+        except (ConnectionError, WireError):
             data = b""
         if not data:
             agent.leave()
@@ -119,7 +121,7 @@ def _answer(agent: Agent, frame: Frame) -> None:
         answer = REQUESTS[name](agent, frame)
         if answer is not None:
             agent.send({"is": "done", **answer})
-    except BrokenPipeError:
+    except ConnectionError:
         raise
     except RefusalError as refusal:
         agent.send(_refusal(refusal))
@@ -159,7 +161,7 @@ def _stored(agent: Agent, _: Frame) -> dict[str, Any]:
 def _python(agent: Agent, frame: Frame) -> dict[str, Any] | None:
     """`python`, sha256 of a wheel of edgexfer, requirements: makes both ready for runs.
 
-    -> {"missing": true} where the wheel is to be sent first; else {"installed": [requirements that pip installed]}.
+    -> {"missing": true} where the wheel is to be sent first, else {"missing": false}.
     """
     place = packages.unpack(agent.home, frame.header["sha256"])
     if place is None:
@@ -167,11 +169,14 @@ def _python(agent: Agent, frame: Frame) -> dict[str, Any] | None:
     wanted = packages.lacking(frame.header["requirements"])
     agent.path = [place]
     if wanted:
-        folder = packages.provide(agent.home, agent.children, wanted, agent.line)
+        news = f"pip installs {', '.join(wanted)}".encode()
+        folder = packages.provide(
+            agent.home, agent.children, wanted, lambda: agent.send({"is": "news"}, news), agent.line
+        )
         if folder is None:
             return None
         agent.path.append(folder)
-    return {"missing": False, "installed": wanted}
+    return {"missing": False}
 
 
 def _folder(agent: Agent, frame: Frame) -> dict[str, Any]:
@@ -188,11 +193,12 @@ def _run(agent: Agent, frame: Frame) -> dict[str, Any] | None:
     """
     folder = agent.home.scratch("work")
     folder.mkdir()
-    begun = time.monotonic()
-    code = agent.children.run(["edgexfer", *frame.header["argv"]], folder, agent.path, agent.line)
+    with agent.home.busy(lambda: agent.send({"is": "news"}, b"another run is at work there; waiting for its end")):
+        begun = time.monotonic()
+        code = agent.children.run(["edgexfer", *frame.header["argv"]], folder, agent.path, agent.line)
+        seconds = time.monotonic() - begun
     if code is None:
         return None
-    seconds = time.monotonic() - begun
     for name in frame.header["results"]:
         path = folder / name
         if path.is_file():

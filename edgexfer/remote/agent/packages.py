@@ -51,9 +51,20 @@ def lacking(requirements: Sequence[str]) -> list[str]:
 
 
 def provide(
-    home: Home, children: Children, requirements: Sequence[str], on_line: Callable[[str, bytes], None]
+    home: Home,
+    children: Children,
+    requirements: Sequence[str],
+    begin: Callable[[], None],
+    on_line: Callable[[str, bytes], None],
 ) -> Path | None:
     """Installs `requirements` into a folder of the home, unless it is there already.
+
+    Args:
+        home: the agent's home.
+        children: what pip is started with.
+        requirements: as pip reads them.
+        begin: called before anything is installed.
+        on_line: called with "out" or "err" and each line that pip prints.
 
     Returns:
         The folder; None where the connection ended meanwhile.
@@ -66,6 +77,7 @@ def provide(
     place = home.use("deps", key)
     if place.exists():
         return place
+    begin()
     wanted = " ".join(shlex.quote(text.partition(";")[0].strip()) for text in requirements)
     names = ", ".join(text.partition(";")[0].strip() for text in requirements)
     if importlib.util.find_spec("pip") is None:
