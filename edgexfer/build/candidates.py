@@ -68,9 +68,7 @@ def prepare(
         try:
             if builder is not None:
                 log.info("engine %d of %d: %s", number, len(precisions), precision)
-                built = builder.build_engine(candidate, rebuild=rebuild, progress=progress)
-                log.info("%s", built.reason)
-                engines.append(built)
+                engines.append(builder.build_engine(candidate, rebuild=rebuild, progress=progress))
             check_references(candidate)
         except BackendError as error:
             first = first or error

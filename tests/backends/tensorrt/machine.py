@@ -29,7 +29,7 @@ class Machine:
         refused_node: (number, description) of the node that the parser refuses.
         steps: of the one inner phase of a build.
         on_step: called by the builder in each step.
-        alter_engine: called with what `execute_async_v3` would answer.
+        alter_answer: called with what `execute_async_v3` would answer; what it returns is answered instead.
         execution_error: what TensorRT logs while an execution fails.
         builds: one record for each engine that was built.
         said: what was logged by the stand-in.
@@ -50,6 +50,7 @@ class Machine:
     warnings: tuple[str, ...] = ()
     steps: int = 3
     on_step: Any = None
+    alter_answer: Any = None
     builds: list[dict[str, Any]] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     cuda: Cuda | None = None
