@@ -1,6 +1,8 @@
-"""`edgexfer lint`: does the bundle's graph follow its target's INT8 dialect?"""
+"""`edgexfer lint`: do the bundle's graphs follow their target's INT8 dialect?"""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -9,10 +11,20 @@ from edgexfer.cli.options import BundleArgument
 from edgexfer.cli.parts import needs
 
 
-def lint(bundle: BundleArgument) -> None:
+def lint(
+    bundle: BundleArgument,
+    tensorrt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tensorrt",
+            metavar="VERSION",
+            help="Hold it to this release, such as [cyan]10.3[/], instead of the target's; give it again for several.",
+        ),
+    ] = None,
+) -> None:
     """Prove that the network is in its target's INT8 dialect.
 
-    Each finding names the node, the rule and the remedy; the exit code is then 1.
+    Every candidate is looked at. Each finding names the node, the rule and the remedy; the exit code is then 1.
     """
     from edgexfer.core.bundle import open_bundle
 
@@ -20,10 +32,11 @@ def lint(bundle: BundleArgument) -> None:
     with needs("train"):
         from edgexfer.train.lint import lint as findings_in
 
-        findings = findings_in(bundle)
-    subject = f"{opened.folder} ({opened.precision}, dialect '{opened.target.dialect}' of {opened.target.name})"
+        findings = findings_in(bundle, engine_versions=tensorrt)
+    forms = ", ".join(opened.candidates)
+    subject = f"{opened.folder} ({forms}, dialect '{opened.target.dialect}' of {opened.target.name})"
     for finding in findings:
-        show.line(f"{finding.rule}: {finding.node}", "bold")
+        show.line(f"{finding.rule}: {finding.node} in {finding.file}", "bold")
         show.line(f"  {finding.message}")
         show.line(f"  remedy: {finding.remedy}")
     if findings:

@@ -18,11 +18,12 @@ class Finding:
     node: str
     message: str
     remedy: str
+    file: str = "model.onnx"
 
 
 def linter(findings: list[Finding]) -> ModuleType:
     module = ModuleType("edgexfer.train.lint")
-    module.lint = lambda bundle: findings  # type: ignore[attr-defined]  # noqa: ARG005
+    module.lint = lambda bundle, engine_versions: findings  # type: ignore[attr-defined]  # noqa: ARG005
     return module
 
 
@@ -31,7 +32,12 @@ def test_findings_are_named_and_fail(edgexfer: Terminal, bundle_folder: Path, mo
     monkeypatch.setitem(sys.modules, "edgexfer.train.lint", linter(found))
     said = edgexfer("lint", bundle_folder)
     assert (said.code, said.err) == (1, "")
-    for text in ("float-conv: /blocks.0/Conv", "runs in float", "remedy: quantize both inputs", "1 finding in "):
+    for text in (
+        "float-conv: /blocks.0/Conv in model.onnx",
+        "runs in float",
+        "remedy: quantize both inputs",
+        "1 finding in ",
+    ):
         assert text in said.out
 
 
@@ -42,10 +48,22 @@ def test_a_clean_bundle_passes(edgexfer: Terminal, bundle_folder: Path, monkeypa
     assert said.out.startswith("ok: ")
 
 
+def test_the_releases_that_are_asked_for_reach_the_linter(
+    edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    module = linter([])
+    module.lint = lambda bundle, engine_versions: asked.append(engine_versions) or []  # type: ignore[attr-defined]  # noqa: ARG005
+    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", module)
+    assert edgexfer("lint", bundle_folder, "--tensorrt", "10.3", "--tensorrt", "11.4").code == 0
+    assert edgexfer("lint", bundle_folder).code == 0
+    assert asked == [["10.3", "11.4"], None]
+
+
 def test_without_the_training_part_it_says_what_to_install(
     edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def absent(bundle: Path) -> list[Finding]:  # noqa: ARG001
+    def absent(bundle: Path, engine_versions: object) -> list[Finding]:  # noqa: ARG001
         raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
 
     module = linter([])
