@@ -38,9 +38,10 @@ RUN /opt/pip/bin/pip --python /opt/edgexfer install --no-cache-dir \
       -c constraints.txt -c jetpack-6.txt --build-constraint constraints.txt '.[tensorrt]' \
  && /opt/pip/bin/pip --python /opt/edgexfer uninstall --yes edgexfer
 
+# ONNX Runtime stands in for TensorRT, which needs the GPU, in those tests that ask for predictions.
 FROM packages AS tools
 RUN /opt/pip/bin/pip install --no-cache-dir -c constraints.txt --target /opt/tools \
-      pytest pytest-timeout hypothesis onnx
+      pytest pytest-timeout hypothesis onnx onnxruntime
 
 FROM packages AS program
 COPY targets targets
@@ -72,7 +73,7 @@ RUN --mount=type=bind,from=tools,source=/opt/tools,target=/src/tools \
     --mount=type=bind,source=tests,target=/src/tests \
     --mount=type=bind,source=pyproject.toml,target=/src/pyproject.toml \
     mkdir /tmp/tests \
- && TMPDIR=/tmp/tests HYPOTHESIS_STORAGE_DIRECTORY=/tmp/tests PYTHONPATH=/src/tools PYTHONDONTWRITEBYTECODE=1 \
+ && TMPDIR=/tmp/tests HYPOTHESIS_STORAGE_DIRECTORY=/tmp/tests PYTHONPATH=/src:/src/tools PYTHONDONTWRITEBYTECODE=1 \
     python -m pytest -c /src/pyproject.toml --rootdir /src -p no:cacheprovider -q -m "not slow and not train" \
       /src/tests/core /src/tests/backends /src/tests/runtime /src/tests/gate /src/tests/cli \
       /src/tests/test_base_install.py /src/tests/test_public_api.py \

@@ -57,7 +57,7 @@ RUN --mount=type=bind,from=tools,source=/opt/tools,target=/src/tools \
     --mount=type=bind,source=tests,target=/src/tests \
     --mount=type=bind,source=pyproject.toml,target=/src/pyproject.toml \
     mkdir /tmp/tests \
- && TMPDIR=/tmp/tests HYPOTHESIS_STORAGE_DIRECTORY=/tmp/tests PYTHONPATH=/src/tools PYTHONDONTWRITEBYTECODE=1 \
+ && TMPDIR=/tmp/tests HYPOTHESIS_STORAGE_DIRECTORY=/tmp/tests PYTHONPATH=/src:/src/tools PYTHONDONTWRITEBYTECODE=1 \
     python -m pytest -c /src/pyproject.toml --rootdir /src -p no:cacheprovider -q -m "not slow" \
       /src/tests/core /src/tests/train /src/tests/flow \
  && rm -r /tmp/tests

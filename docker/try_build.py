@@ -28,29 +28,36 @@ LENT = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 INSTALL = "hint:  apt install debootstrap buildah"
 
 
-def bases(dockerfile: str, given: dict[str, str] | None = None) -> list[str]:
-    """Returns the images that a Dockerfile starts from, in order and each once; stages of its own are left out.
+def resolved(dockerfile: str, given: dict[str, str] | None = None) -> str:
+    """Returns a Dockerfile whose FROM lines name what they mean: buildah before 1.31 knows no stage by an argument.
 
     Args:
         dockerfile: the text.
         given: build arguments by name; the others have the text's defaults.
     """
     values: dict[str, str] = {}
-    stages: set[str] = set()
-    found: list[str] = []
 
     def filled(text: str) -> str:
         return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda name: values.get(name[1] or name[2], ""), text)
 
-    for line in dockerfile.splitlines():
+    lines = dockerfile.splitlines()
+    for number, line in enumerate(lines):
         if declared := re.match(r"ARG\s+(\w+)=?(\S*)", line):
             name, default = declared.groups()
             values.setdefault(name, (given or {}).get(name, filled(default)))
-        if started := re.match(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", line, re.IGNORECASE):
-            image = filled(started[1])
-            if image not in stages | {*found, "scratch"}:
-                found.append(image)
-            stages.add(started[2])
+        if re.match(r"FROM\s", line):
+            lines[number] = filled(line)
+    return "\n".join(lines) + "\n"
+
+
+def bases(dockerfile: str) -> list[str]:
+    """Returns the images that a resolved Dockerfile starts from, in order and each once; its own stages left out."""
+    stages = {"scratch"}
+    found: list[str] = []
+    for image, stage in re.findall(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", dockerfile, re.MULTILINE):
+        if image not in stages | set(found):
+            found.append(image)
+        stages.add(stage)
     return found
 
 
@@ -71,14 +78,15 @@ def main() -> int:
     root = _debian(options.store)
     buildah = ["buildah", "--root", str(options.store / "images"), "--runroot", str(options.store / "run")]
     given = dict(argument.split("=", 1) for argument in options.build_arg)
-    for image in bases(options.dockerfile.read_text(encoding="utf-8"), given):
+    text = resolved(options.dockerfile.read_text(encoding="utf-8"), given)
+    for image in bases(text):
         _stand_in(buildah, root, image if "/" in image else f"docker.io/library/{image}", options.site)
     name = f"try-{options.dockerfile.name.partition('.')[0]}"
     how = ["--isolation=chroot", "--pull-never", "--format=docker", "--layers", f"--tag={name}"]
     how += [f"--build-arg={argument}" for argument in options.build_arg]
-    command = [*buildah, "bud", *how, f"--file={options.dockerfile}", str(Path(__file__).parent.parent)]
+    command = [*buildah, "bud", *how, "--file=-", str(Path(__file__).parent.parent)]
     started = time.monotonic()
-    done = subprocess.run(command, check=False)
+    done = subprocess.run(command, check=False, input=text, text=True)
     print(f"\n{options.dockerfile}: exit code {done.returncode} after {time.monotonic() - started:.0f} s")
     if done.returncode == 0:
         container = _said([*buildah, "from", "--pull-never", name])

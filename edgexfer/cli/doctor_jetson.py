@@ -41,7 +41,7 @@ def tensorrt_row() -> tuple[str, str | None]:
         return backend.engine_version(), None
     reason, _, remedy = lacking.partition("; ")
     if "is not installed" in reason and reason.startswith("TensorRT"):
-        return reason, bindings_remedy() if l4t_release(_ROOT) else _ELSEWHERE
+        return reason, bindings_remedy(_ROOT) if l4t_release(_ROOT) else _ELSEWHERE
     return reason, remedy
 
 

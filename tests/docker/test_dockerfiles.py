@@ -65,7 +65,8 @@ def pinned(package: str) -> str:
 
 
 def bases_of(file: Path, given: dict[str, str] | None = None) -> list[str]:
-    found: list[str] = runpy.run_path(str(DOCKER / "try_build.py"))["bases"](file.read_text(encoding="utf-8"), given)
+    program = runpy.run_path(str(DOCKER / "try_build.py"))
+    found: list[str] = program["bases"](program["resolved"](file.read_text(encoding="utf-8"), given))
     return found
 
 
