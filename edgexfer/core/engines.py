@@ -10,7 +10,7 @@ is in edgexfer/core/engine_store.py.
 `engines/chosen.json` says which candidate `build` found best on this machine:
 
     {"format_version": 1, "precision": "int8", "engine": "tensorrt 10.3.0",
-     "device": "Orin, compute capability 8.7", "bundle": "<digest>", "reason": "..."}
+     "device": "Orin, compute capability 8.7", "models": "<digest>", "reason": "..."}
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def read_choice(bundle: Bundle, *, engine: str, device: str) -> str | None:
         device: what the backend's `device()` says now.
 
     Returns:
-        None where nothing was chosen yet, it was chosen with another engine, for another device or for another bundle,
+        None where nothing was chosen yet, it was chosen with another engine, for another device or among other networks,
         or it is not among the candidates.
 
     Raises:
@@ -188,14 +188,14 @@ def read_choice(bundle: Bundle, *, engine: str, device: str) -> str | None:
     try:
         choice = json.loads(path.read_bytes())
         version, precision = choice["format_version"], str(choice["precision"])
-        found = (choice["engine"], choice["device"], choice["bundle"])
+        found = (choice["engine"], choice["device"], choice["models"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged", rebuild_hint(bundle)) from error
     if version != _CHOICE_VERSION:
         raise ArtifactError(
             f"{path} has format_version {version}, this edgexfer reads {_CHOICE_VERSION}", rebuild_hint(bundle)
         )
-    return precision if found == (engine, device, bundle.digest) and precision in bundle.candidates else None
+    return precision if found == (engine, device, _models(bundle)) and precision in bundle.candidates else None
 
 
 def write_choice(bundle: Bundle, precision: str, *, engine: str, device: str, reason: str) -> None:
@@ -210,7 +210,7 @@ def write_choice(bundle: Bundle, precision: str, *, engine: str, device: str, re
         "precision": bundle.at(precision).precision,
         "engine": engine,
         "device": device,
-        "bundle": bundle.digest,
+        "models": _models(bundle),
         "reason": reason,
     }
     path = bundle.folder / ENGINES / CHOICE
@@ -223,6 +223,12 @@ def write_choice(bundle: Bundle, precision: str, *, engine: str, device: str, re
 def rebuild_hint(bundle: Bundle) -> str:
     """Returns the command that makes the engine anew."""
     return f"edgexfer build {bundle.folder} --rebuild"
+
+
+def _models(bundle: Bundle) -> str:
+    # Of the networks and not of the bundle: what was measured is written into it after the choice was made.
+    found = {precision: bundle.at(precision).model_sha256 for precision in bundle.candidates}
+    return sha256_of_bytes(json.dumps(found, sort_keys=True).encode())
 
 
 def _recorded_keys(bundle: Bundle) -> list[EngineKey]:

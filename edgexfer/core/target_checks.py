@@ -18,7 +18,7 @@ _OPSETS = (((10, 13), 9, 24), ((10, 9), 9, 22), ((10, 0), 9, 20), ((8, 5), 7, 17
 # From opset 13 on QuantizeLinear holds a scale per channel, from 19 on float16.
 _PER_CHANNEL_OPSET = 13
 _FLOAT16_OPSET = 19
-# GPUs without the 8-bit dot product: before compute capability 6.1, and 6.2 (TensorRT 8.2's support matrix).
+# GPUs without the 8-bit dot product (dp4a came with compute capability 6.1, and 6.2 lacks it): general knowledge.
 _FIRST_INT8 = (6, 1)
 _NO_INT8 = ((6, 2),)
 

@@ -411,9 +411,15 @@ class TestChoice:
         assert read_choice(bundle, engine="tensorrt 10.7.0", device="Orin, 8.7") is None
         assert read_choice(bundle, engine="tensorrt 10.3.0", device="Thor, 11.0") is None
 
-    def test_a_choice_of_another_bundle_does_not_count(self, bundle: Bundle) -> None:
+    def test_a_choice_of_other_networks_does_not_count(self, bundle: Bundle) -> None:
         self.choose(bundle)
-        assert self.read(replace(bundle, manifest={**bundle.manifest, "digest": "0" * 64})) is None
+        files = {**bundle.manifest["files"], "model.onnx": {"sha256": "0" * 64, "size_bytes": 1}}
+        assert self.read(replace(bundle, manifest={**bundle.manifest, "files": files})) is None
+
+    def test_what_is_written_about_the_networks_changes_no_choice(self, bundle: Bundle) -> None:
+        self.choose(bundle)
+        told = {**bundle.manifest, "digest": "0" * 64, "simulated": False}
+        assert self.read(replace(bundle, manifest=told)) == "float32"
 
     def test_what_is_no_candidate_does_not_count_and_cannot_be_chosen(self, bundle: Bundle) -> None:
         path = self.choose(bundle)

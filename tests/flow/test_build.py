@@ -104,13 +104,13 @@ def test_an_update_of_tensorrt_builds_and_chooses_anew(
     assert len(machine.builds) == 1
     updated = Machine("10.7.0")
     updated.install(monkeypatch)
-    with caplog.at_level(logging.INFO), load(bundle) as classifier:
+    with caplog.at_level(logging.INFO, "edgexfer"), load(bundle) as classifier:
         assert classifier.bundle.precision == "int8"  # what export shipped: nothing was chosen on this machine yet
         pixels, expected = classifier.bundle.references()
         assert np.abs(classifier.probabilities(pixels) - expected).max() < 0.1
     assert len(updated.builds) == 1
     caplog.clear()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "edgexfer"):
         build(bundle, precision="float16", seconds=SECONDS)
     assert "10.3.0" in caplog.text
     assert "10.7.0" in caplog.text
@@ -186,6 +186,9 @@ def test_export_on_a_machine_with_tensorrt_measures_its_engines_and_ships_them(
     assert [record.precision for record in made.measured] == PRECISIONS[::-1]
     assert all(record.latency is not None for record in made.measured)
     assert len(machine.builds) == 3
+    assert (
+        json.loads((made.bundle.folder / "engines" / "chosen.json").read_bytes())["precision"] == made.bundle.precision
+    )
     with load(made.bundle.folder) as classifier:
         assert classifier.bundle.precision == made.bundle.precision
     assert len(machine.builds) == 3  # the engines came along
