@@ -1,7 +1,8 @@
 """A network with NNCF's quantizers as a graph: which operator reads what, and through which quantizer.
 
 NNCF keeps a quantizer as a hook behind the operator that makes a tensor ("post_hooks.OPERATOR__0.0") or in front of
-the one that reads it ("pre_hooks.OPERATOR__1.0", the weights). The names here are those of the hooks.
+the one that reads it ("pre_hooks.OPERATOR__1.0", the weights). The names here are those of the hooks; one that is
+shared, as by the inputs of a concatenation, has the first of its names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from nncf.common.graph.graph import NNCFGraph, NNCFNode
 from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import build_nncf_graph
-from nncf.torch.function_hook.wrapper import get_hook_storage
+from nncf.torch.function_hook.wrapper import ATR_HOOK_STORAGE, get_hook_storage
 from nncf.torch.quantization.layers import BaseQuantizer
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ LINEARS = frozenset({"linear"})
 ADDS = frozenset({"add", "add_", "__add__", "__iadd__"})
 GATES = frozenset({"mul", "mul_", "__mul__", "__imul__"})
 POOLS = frozenset({"adaptive_avg_pool2d", "avg_pool2d", "mean"})
-_PASSING = frozenset({"pad", "max_pool2d", "flatten", "dropout", "reshape", "view"})
+_PASSING = frozenset({"pad", "max_pool2d", "flatten", "dropout", "reshape", "view", "cat"})
 """Operators that give on quantized values as they are: TensorRT moves a quantizer through them."""
 _QUANTIZE = frozenset({"symmetric_quantize", "asymmetric_quantize"})
 _CONSTANT, _INPUT = "nncf_model_const", "nncf_model_input"
@@ -65,14 +66,17 @@ class QuantizedGraph:
         }
         self._nodes = {node.node_name: node for node in ordered}
         self.operators = list(self._operators.values())
-        hooks = quantizers_of(network)
-        self._names = {n.node_id: self._hook(n, hooks) for n in ordered if n.node_type in _QUANTIZE}
-        self._quantize = {name: self._graph.get_node_by_id(node_id) for node_id, name in self._names.items()}
-        self.activation_quantizers = [n for n in self._quantize if self._source(self._quantize[n]) is not None]
+        quantizing = [node for node in ordered if node.node_type in _QUANTIZE]
+        self._names = {node.node_id: self._hook(node) for node in quantizing}
+        self._quantize: dict[str, list[NNCFNode]] = {}
+        for node in quantizing:
+            self._quantize.setdefault(self._names[node.node_id], []).append(node)
+        self.activation_quantizers = [n for n, at in self._quantize.items() if self._source(at[0]) is not None]
 
     def readers(self, quantizer: str) -> list[Operator]:
         """Returns the operators that read what `quantizer` gives, behind those that only pass values on."""
-        return self._readers(self._quantize[quantizer])
+        found = [operator for node in self._quantize[quantizer] for operator in self._readers(node)]
+        return list(dict.fromkeys(found))
 
     def quantizers_behind(self, operator: Operator) -> list[str]:
         """Returns the quantizers of what `operator` gives, behind those that only pass values on."""
@@ -131,14 +135,11 @@ class QuantizedGraph:
         before = self._graph.get_previous_nodes(quantize)
         return next((n for n in before if n.node_type != _CONSTANT), None)
 
-    def _hook(self, quantize: NNCFNode, hooks: dict[str, BaseQuantizer]) -> str:
-        source = self._source(quantize)
-        places = []
-        if source is not None:
-            port = next(e.output_port_id for e in self._graph.get_input_edges(quantize) if e.from_node == source)
-            places.append(f"post_hooks.{_key(source, port)}")
-        places += [f"pre_hooks.{_key(e.to_node, e.input_port_id)}" for e in self._graph.get_output_edges(quantize)]
-        return next(name for place in places for name in hooks if name.startswith(f"{place}."))
+    def _hook(self, quantize: NNCFNode) -> str:
+        """Returns the hook's name, as its learned parameters have it: "PREFIX.HOOK.PARAMETER"."""
+        names = [node.node_name for node in self._graph.get_previous_nodes(quantize) if node.node_type == _CONSTANT]
+        parameter = next(name for name in names if name.startswith(f"{ATR_HOOK_STORAGE}."))
+        return parameter.removeprefix(f"{ATR_HOOK_STORAGE}.").rpartition(".")[0]
 
 
 def quantizers_of(network: nn.Module) -> dict[str, BaseQuantizer]:
@@ -147,19 +148,15 @@ def quantizers_of(network: nn.Module) -> dict[str, BaseQuantizer]:
 
 
 def remove_quantizers(network: nn.Module, names: set[str]) -> None:
-    """Takes quantizers out of `network`; the places that are left empty go with them."""
+    """Takes quantizers out of `network`, wherever they stand; the places that are left empty go with them."""
+    removed = [hook for name, hook in quantizers_of(network).items() if name in names]
     storage = get_hook_storage(network)
-    for name in names:
-        side, _, place = name.partition(".")
-        key, _, number = place.rpartition(".")
-        hooks = getattr(storage, side)
-        del hooks[key][number]
-        if not hooks[key]:
-            del hooks[key]
-
-
-def _key(node: NNCFNode, port: int) -> str:
-    return f"{node.node_name.replace('.', ':')}__{port}"
+    for places in (storage.pre_hooks, storage.post_hooks):
+        for place, hooks in list(places.items()):
+            for number in [number for number, hook in hooks.items() if any(hook is gone for gone in removed)]:
+                del hooks[number]
+            if not hooks:
+                del places[place]
 
 
 def _operator(graph: NNCFGraph, node: NNCFNode) -> Operator:
