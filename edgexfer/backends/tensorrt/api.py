@@ -162,14 +162,13 @@ def parser_error(parser: Any, model: bytes) -> str:
 
     Args:
         parser: an OnnxParser that has refused `model`.
-        model: the ONNX file, from which the name is read where TensorRT only knows a number.
+        model: the ONNX file, from which the name is read where TensorRT only knows a number, or no name was given.
     """
     error = parser.get_error(0)
     described = " ".join(str(error.desc()).split())
+    operator, name = node_at(model, error.node())
     if hasattr(error, "node_name"):
-        operator, name = error.node_operator(), error.node_name()
-    else:
-        operator, name = node_at(model, error.node())
+        operator, name = error.node_operator() or operator, error.node_name() or name
     if not (operator or name):
         return described
     return f"node '{name}' ({operator}): {described}"
