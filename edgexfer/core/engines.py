@@ -176,8 +176,8 @@ def read_choice(bundle: Bundle, *, engine: str, device: str) -> str | None:
         device: what the backend's `device()` says now.
 
     Returns:
-        None where nothing was chosen yet, it was chosen with another engine, for another device or among other networks,
-        or it is not among the candidates.
+        None where nothing was chosen yet, it was chosen with another engine, for another device or among other
+        networks, or it is not among the candidates.
 
     Raises:
         ArtifactError: `chosen.json` is damaged or of another format_version.
