@@ -5,8 +5,8 @@ more in front of the logits, which stay float32, as the probabilities do. Scales
 importer wants them in the type of what is quantized (ONNX says so from opset 19 on).
 
 float16 holds 11 bits from 6.1e-5 to 65504, and fewer below (subnormal numbers, steps of 6e-8). Weights that nearly
-vanish have scales down there. Their steps are counted anew in the scale that float16 makes of theirs, so that no
-weight moves by more than half a step; a scale that rounds to nothing becomes the smallest number there is.
+vanish have scales down there. A scale is rounded upwards, and its steps are counted anew, so that no weight moves
+by more than half a step and none is cut off; what rounds to nothing becomes the smallest number there is.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def lower_half(graph: Graph) -> None:
 
 def _round_weight_scale(graph: Graph, dequantize: NodeProto) -> None:
     steps, scale, zero = (graph.constants[name] for name in dequantize.input)
-    rounded = np.maximum(scale.astype(np.float16), _HALF.smallest_subnormal)
+    nearest = scale.astype(np.float16)
+    # Upwards: a smaller scale would cut off the largest weights.
+    rounded = np.where(nearest < scale, np.nextafter(nearest, np.float16(np.inf)), nearest).astype(np.float16)
     ratio = (scale.astype(np.float64) / rounded.astype(np.float64)).reshape(shape_along_axis(dequantize, steps, scale))
     limits = np.iinfo(steps.dtype)
     counted = np.clip(np.rint(steps * ratio), limits.min, limits.max).astype(steps.dtype)
