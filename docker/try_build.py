@@ -82,9 +82,8 @@ def main() -> int:
     for image in bases(text):
         _stand_in(buildah, root, image if "/" in image else f"docker.io/library/{image}", options.site)
     name = f"try-{options.dockerfile.name.partition('.')[0]}"
-    # It takes an older layer again although what is mounted has changed: with a new label in front, it does not.
-    text = re.sub(r"^(?=RUN --mount)", f"LABEL tried={time.time()}\n", text, flags=re.MULTILINE)
-    how = ["--isolation=chroot", "--pull-never", "--format=docker", "--layers", f"--tag={name}"]
+    # No --layers: buildah before 1.31 takes a layer of an earlier try again although what is mounted has changed.
+    how = ["--isolation=chroot", "--pull-never", "--format=docker", f"--tag={name}"]
     how += [f"--build-arg={argument}" for argument in options.build_arg]
     command = [*buildah, "bud", *how, "--file=-", str(Path(__file__).parent.parent)]
     started = time.monotonic()
@@ -111,7 +110,6 @@ def _debian(store: Path) -> Path:
 
 
 def _stand_in(buildah: Sequence[str], root: Path, image: str, site: Path | None) -> None:
-    # One that is there already is kept: with another in its place, no layer of an earlier try could be taken again.
     there = subprocess.run([*buildah, "inspect", "--type=image", image], check=False, capture_output=True)
     if there.returncode == 0:
         return
