@@ -99,7 +99,8 @@ def test_python_compiles_and_its_names_exist(document: str) -> None:
 
 
 def test_every_target_stands_in_the_readme() -> None:
-    assert [name for name in target_names() if f"| `{name}` |" not in text("README.md")] == []
+    rows = "\n".join(line.split("|")[1] for line in text("README.md").splitlines() if line.startswith("| `"))
+    assert [name for name in target_names() if f"`{name}`" not in rows] == []
 
 
 def test_every_make_target_that_is_named_exists() -> None:
