@@ -101,7 +101,7 @@ def test_the_unit_runs_as_nobody_special_and_builds_first() -> None:
     assert service["WorkingDirectory"] == f"/var/lib/{service['StateDirectory']}"
     assert service["Restart"] == "on-failure"
     assert {"NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp"} <= set(service)
-    assert {"PrivateDevices", "MemoryDenyWriteExecute"}.isdisjoint(service), "CUDA could not work"
+    assert {"PrivateDevices", "ProtectClock", "MemoryDenyWriteExecute"}.isdisjoint(service), "CUDA could not work"
     assert unit()["Install"]["WantedBy"] == "multi-user.target"
 
 
