@@ -44,7 +44,7 @@ def python(code: str, *arguments: object, executable: str | None = None, cwd: Pa
 
 
 def test_every_module_below_train_imports_without_the_banned() -> None:
-    names = modules("core", "backends", "runtime", "gate", "build")
+    names = modules("core", "backends", "runtime", "gate", "build", "remote")
     assert len(names) >= 12
     code = f"{BAN}\nimport importlib\nfor name in {names!r}: importlib.import_module(name)\nprint(len(sys.modules) > 0)"
     assert python(code) == "True\n"

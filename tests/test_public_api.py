@@ -13,7 +13,7 @@ import edgexfer
 from edgexfer.core.errors import EdgexferError
 
 PACKAGE = Path(edgexfer.__file__).parent
-LIGHT_LAYERS = ("core", "backends", "runtime", "gate", "build")  # `flow` composes `train`, and so stands on torch
+LIGHT_LAYERS = ("core", "backends", "runtime", "gate", "build", "remote")  # not `flow`: it composes `train`
 HEAVY = (
     "torch", "torchvision", "timm", "lightning", "nncf", "onnx", "onnxruntime", "sklearn", "openvino", "tensorrt",
     "safetensors", "torchao", "torchmetrics", "jinja2", "typer", "rich",

@@ -27,6 +27,8 @@ _MODULES = (
     "edgexfer.remote.agent.store",
     "edgexfer.remote.agent.child",
     "edgexfer.remote.agent.packages",
+    "edgexfer.remote.agent.serving",
+    "edgexfer.remote.agent.requests",
     "edgexfer.remote.agent.main",
 )
 _LOADER = """

@@ -16,7 +16,7 @@ from edgexfer.remote.bootstrap import MARK
 from edgexfer.remote.wire import Decoder, Frame, WireError, encode
 
 _MARK = re.compile(rb"%b ([0-9]+\.[0-9]+\.[0-9]+)\r?\n" % MARK.encode())
-_GOODBYE_S = 8.0  # the agent gives what runs there 2 s to end, then removes its folder
+_GOODBYE_S = 8.0  # the agent gives what runs there 2 s to end, and itself 5 s
 _SAID_BYTES = 64 << 10
 
 

@@ -121,8 +121,9 @@ def explain(host: str, python: str, said: str, code: int | None) -> Exception:
             return RemoteError(message, hint)
     if "Traceback (most recent call last)" in said:
         return RuntimeError(f"the agent on {host} failed:\n{said}")
-    if code in (126, 127):
-        return RemoteError(f"{host} cannot start {python}: {last}", "sudo apt-get install python3, on the device")
+    if code in (126, 127) or (code == 1 and "ommand not found" in said):  # 1: csh
+        why = _find(lines, "not found|No such file|[Pp]ermission denied|Unknown command") or last
+        return RemoteError(f"{host} cannot start {python}: {why}", "sudo apt-get install python3, on the device")
     if code is not None and code < 0:
         return RemoteError(f"the connection to {host} was ended by signal {-code}", _GO_ON)
     return RemoteError(f"the connection to {host} ended: {last}", _GO_ON)

@@ -132,6 +132,23 @@ def test_what_cannot_be_sent_is_refused_here(server: Server, bundle_folder: Path
             device.send_images([])
 
 
+def test_a_file_that_changes_while_it_is_sent_is_not_kept(server: Server, rows: Rows) -> None:
+    news: list[str] = []
+
+    def change(sentence: str) -> None:
+        news.append(sentence)
+        if sentence.startswith("sending") and len(news) == 2:  # after it was hashed, before it is read
+            rows[0][0].write_bytes(rows[1][0].read_bytes() + b"more")
+
+    with server.device(on_news=change) as device:
+        with pytest.raises(RemoteError, match=r"^device: a file changed while it was being sent"):
+            device.send_images(rows)
+        images = Path(device.send_images(rows))
+    assert sha256_of_file(images.parent / rows[0][1]) == sha256_of_file(rows[0][0])
+    for path in (server.on / "files").iterdir():
+        assert sha256_of_file(path) == path.name
+
+
 def test_names_of_images_cannot_lead_out_of_their_folder(server: Server, rows: Rows) -> None:
     path = rows[0][0]
     strange = ["../../escape.png", "/absolute.png", "images.csv", "a/./b.png", "two\nlines.png", 'a/"q", ü.png']

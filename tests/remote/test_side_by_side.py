@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -44,6 +46,29 @@ def test_a_bug_is_raised_and_breaks_the_others_off(server: Server, bundle_folder
     with pytest.raises(ZeroDivisionError):
         run_side_by_side(["one", "two"], work, functools.partial(_connect, server))
     assert time.monotonic() - begun < 30
+
+
+def test_ctrl_c_breaks_all_off(server: Server, bundle_folder: Path) -> None:
+    together = threading.Barrier(2, timeout=30)
+    errors: list[RemoteError] = []
+
+    def work(device: Device) -> None:
+        bundle = device.send_bundle(bundle_folder)
+        device.install()
+        if together.wait() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        try:
+            device.run(["bench", bundle, "--seconds", "60"])
+        except RemoteError as error:
+            errors.append(error)
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        run_side_by_side(["one", "two"], work, functools.partial(_connect, server))
+    assert sorted(error.message for error in errors) == [
+        "the connection to one was broken off",
+        "the connection to two was broken off",
+    ]
 
 
 def test_two_runs_on_one_device_take_turns(server: Server, bundle_folder: Path) -> None:

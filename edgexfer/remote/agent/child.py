@@ -34,12 +34,16 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 class Children:
-    """Starts programs one after the other, and kills the one that runs when it is told to from another thread."""
+    """Starts programs one after the other, and kills the one that runs when it is told to from another thread.
+
+    Attributes:
+        closed: whether it was told to.
+    """
 
     def __init__(self) -> None:
+        self.closed = False
         self._lock = threading.Lock()
         self._running: subprocess.Popen[bytes] | None = None
-        self._closed = False
 
     def run(
         self, argv: Sequence[str], cwd: Path, path: Sequence[Path], on_line: Callable[[str, bytes], None]
@@ -64,7 +68,7 @@ class Children:
             "PYTHONUTF8": "1",
         }
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return None
             # Only the agent's main thread comes here: the system watches over the thread that starts a program.
             process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -98,12 +102,12 @@ class Children:
             _signal(process, signal.SIGKILL)
             self._running = None
             code = process.wait()
-            return None if self._closed else code
+            return None if self.closed else code
 
     def close(self) -> None:
         """Kills what runs, with all that it has started, and lets nothing start any more."""
         with self._lock:
-            self._closed = True
+            self.closed = True
         self._tell(signal.SIGINT)  # as Ctrl-C: it removes what it has begun
         deadline = time.monotonic() + GRACE_S
         while self._running is not None and time.monotonic() < deadline:

@@ -20,6 +20,7 @@ KINDS = ("python", "deps", "bundles", "data")
 KEPT = {"python": 3, "deps": 3, "bundles": 8, "data": 4}
 # What was sent but never used waits this long for a run that goes on where another was interrupted.
 UNUSED_S = 24 * 3600
+_POLL_S = 0.1
 
 
 class RefusalError(Exception):
@@ -69,22 +70,28 @@ class Home:
         """Holds the device, so that no other run of this user measures or builds there at the same time.
 
         Args:
-            waiting: called once where another run has to end first.
+            waiting: called again and again while another run has to end first; what it raises ends the waiting.
         """
         handle = os.open(self.root / "busy", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            while not _lock(handle):
                 waiting()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                time.sleep(_POLL_S)
             yield
         finally:
             os.close(handle)
 
-    def scratch(self, name: str) -> Path:
-        """Returns a path in `runs/ID/` where nothing is yet."""
-        return self.run / f"{name}-{secrets.token_hex(4)}"
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """Yields a path in `runs/ID/` where nothing is yet; what lies there at the end is removed."""
+        path = self.run / f"{name}-{secrets.token_hex(4)}"
+        try:
+            yield path
+        finally:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def use(self, kind: str, name: str) -> Path:
         """Marks `kind/name` as used by this run, so that no other removes it, and returns its path."""
@@ -99,18 +106,12 @@ class Home:
     def place(self, stage: Path, place: Path) -> None:
         """Renames the finished folder `stage` to `place`; where another run was faster, its folder stays."""
         with self.locked():
-            if place.exists():
-                shutil.rmtree(stage)
-            else:
+            if not place.exists():
                 stage.rename(place)
 
     def leave(self) -> None:
-        """Removes this agent's scratch, even while another thread of it still writes there."""
-        gone = self.run.with_name(f"{self.run.name}.gone")
-        # After the rename nothing new can appear in it, since every path that is written begins with its old name.
-        with suppress(OSError):
-            self.run.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+        """Removes this agent's scratch."""
+        shutil.rmtree(self.run, ignore_errors=True)
 
     def trim(self) -> None:
         """Removes what no living run uses and was not used of late, then files that nothing links to."""
@@ -154,10 +155,14 @@ def _alive(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        return not _lock(handle)
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

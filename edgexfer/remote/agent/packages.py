@@ -25,6 +25,7 @@ from edgexfer.remote.agent.home import Home, RefusalError
 # Distributions whose module is called otherwise. A module that is there counts, whichever wheel has brought it:
 # onnxruntime and onnxruntime-gpu own the same.
 _MODULES = {"pillow": "PIL", "cuda-bindings": "cuda.bindings"}
+_PIP_OPTIONS = ("--no-input", "--disable-pip-version-check", "--prefer-binary", "--no-warn-conflicts", "--quiet")
 _COMPARE = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
@@ -37,11 +38,11 @@ def unpack(home: Home, sha256: str) -> Path | None:
         wheel = home.files / sha256
         if not wheel.exists():
             return None
-        stage = home.scratch("python")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(stage)
-        _flush(stage)
-        home.place(stage, place)
+        with home.scratch("python") as stage:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(stage)
+            _flush(stage)
+            home.place(stage, place)
     return place
 
 
@@ -85,25 +86,27 @@ def provide(
             f"{sys.executable} lacks {names}, and has no pip to install them with",
             f"on the device: sudo apt-get install python3-pip, or {sys.executable} -m pip install {wanted}",
         )
-    stage, said = home.scratch("deps"), list[str]()
-    stage.mkdir()
+    said: list[str] = []
 
     def heard(stream: str, line: bytes) -> None:
         said.append(line.decode("utf-8", "replace"))
         on_line(stream, line)
 
-    command = ["pip", "install", "--target", str(stage), "--no-input", "--disable-pip-version-check", "--prefer-binary"]
-    code = children.run([*command, "--no-warn-conflicts", "--quiet", *requirements], home.run, (), heard)
-    if code is None:
-        return None
-    if code != 0:
-        errors = [line for line in said if line.startswith("ERROR:")] or said or [f"it ended with code {code}"]
-        raise RefusalError(
-            f"pip cannot install {names}: {errors[0].removeprefix('ERROR: ')}",
-            f"give the device a network, or install there: {sys.executable} -m pip install {wanted}",
-        )
-    _flush(stage)
-    home.place(stage, place)
+    with home.scratch("pip") as work:
+        stage = work / "deps"
+        stage.mkdir(parents=True)
+        command = ["pip", "install", "--target", str(stage), *_PIP_OPTIONS, *requirements]
+        code = children.run(command, work, (), heard)
+        if code is None:
+            return None
+        if code != 0:
+            errors = [line for line in said if line.startswith("ERROR:")] or said or [f"it ended with code {code}"]
+            raise RefusalError(
+                f"pip cannot install {names}: {errors[0].removeprefix('ERROR: ')}",
+                f"give the device a network, or install there: {sys.executable} -m pip install {wanted}",
+            )
+        _flush(stage)
+        home.place(stage, place)
     return place
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,30 +18,64 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Incoming:
-    """Files that are being received, one after the other, into the run's scratch."""
+    """Files that are being received, one after the other, into the run's scratch.
+
+    After a failure the rest of that upload, which is on its way already, is passed over until `end` or `drop`.
+    """
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._path = home.run / "incoming"
         self._expected = ""
         self._left = 0
+        self._failed = False
 
     def begin(self, sha256: str, size_bytes: int) -> None:
         """Says which file comes next."""
-        self._finish()
-        self._expected, self._left = sha256, size_bytes
-        self._digest = hashlib.sha256()
-        self._path = self._home.scratch("in")
-        self._file = self._path.open("wb")
+        if not self._failed:
+            self._attempt(lambda: self._begin(sha256, size_bytes))
 
     def part(self, data: bytes) -> None:
         """Takes the file's next bytes."""
-        self._file.write(data)
+        if not self._failed:
+            self._attempt(lambda: self._part(data))
+
+    def end(self) -> bool:
+        """Says that the last file has come; returns False where one has failed before."""
+        failed, self._failed = self._failed, False
+        if not failed:
+            self._finish()
+        return not failed
+
+    def drop(self) -> None:
+        """Says that no more comes."""
+        self._give_up()
+        self._failed = False
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException:
+            self._give_up()
+            self._failed = True
+            raise
+
+    def _give_up(self) -> None:
+        self._expected = ""
+        self._path.unlink(missing_ok=True)
+
+    def _begin(self, sha256: str, size_bytes: int) -> None:
+        self._finish()
+        self._expected, self._left = sha256, size_bytes
+        self._digest = hashlib.sha256()
+        self._file = self._path.open("wb", buffering=0)
+
+    def _part(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:  # a write may be short where the disk is nearly full
+            view = view[self._file.write(view) :]
         self._digest.update(data)
         self._left -= len(data)
-
-    def end(self) -> None:
-        """Says that the last file has come."""
-        self._finish()
 
     def _finish(self) -> None:
         if not self._expected:
@@ -98,14 +132,14 @@ def assemble(home: Home, kind: str, name: str, files: dict[str, str]) -> Path:
     if place.exists():
         _mend(home, place / name, files)
         return place / name
-    stage = home.scratch(kind)
-    for path, sha256 in files.items():
-        target = stage / name / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        link(home.files / sha256, target)
-    if kind == "bundles":
-        _carry_engines(home, stage / name, name, set(files.values()))
-    home.place(stage, place)
+    with home.scratch(kind) as stage:
+        for path, sha256 in files.items():
+            target = stage / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(home.files / sha256, target)
+        if kind == "bundles":
+            _carry_engines(home, stage / name, name, set(files.values()))
+        home.place(stage, place)
     return place / name
 
 
@@ -134,10 +168,10 @@ def _mend(home: Home, folder: Path, files: dict[str, str]) -> None:
         source, target = home.files / sha256, folder / path
         if target.exists() and (source.samefile(target) or sha256_of(target) == sha256):
             continue
-        anew = home.scratch("link")
-        link(source, anew)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        anew.replace(target)
+        with home.scratch("link") as anew:
+            link(source, anew)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            anew.replace(target)
 
 
 def _carry_engines(home: Home, stage: Path, name: str, models: set[str]) -> None:
