@@ -107,8 +107,10 @@ class TensorrtSession:
     def close(self) -> None:
         """Frees the engine and its memory once no thread runs it any more. May be called twice."""
         with self._lock:
-            while self._held:
-                self._held.pop()
+            if self._held:
+                with self._device.current():
+                    while self._held:
+                        self._held.pop()  # the execution context first, the logger last
             self._device.close()
 
     def _run_part(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

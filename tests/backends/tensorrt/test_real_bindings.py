@@ -55,9 +55,11 @@ def fetch(package: str) -> Path:
         pytest.skip("NVIDIA publishes wheels of its bindings for x86-64 Linux alone")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = Path(tempfile.gettempdir()) / f"edgexfer-tests-{os.getuid()}" / f"{package.replace('==', '-')}-{python}"
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    if folder.parent.stat().st_uid != os.getuid():
+        pytest.skip(f"{folder.parent} belongs to another user, and what lies there would be run")
     if (folder / "tensorrt_bindings" / "__init__.py").is_file():
         return folder
-    folder.parent.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as stage:
         command = [
             sys.executable,
