@@ -10,7 +10,12 @@ The names below are imported when they are first used: `import edgexfer` itself 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Unless this is set before they are loaded, ONNX Runtime's wheels send events to their maker and keep an identifier of
+# the device in the home folder (microsoft/onnxruntime#29843). A device in the field shall not do so unasked.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edgexfer.core.bundle import Bundle, open_bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,19 @@ def test_without_onnxruntime_the_error_says_what_to_install(bundle_folder: Path)
     said = python(code, bundle_folder)
     assert said.startswith("MissingPartError")
     assert "onnxruntime is not installed; pip install 'edgexfer[cpu]'" in said
+
+
+def test_the_engine_tells_nobody_that_it_was_used(bundle_folder: Path, tmp_path: Path) -> None:
+    """ONNX Runtime keeps an identifier in the home folder, and sends it, unless it is told not to."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'edgexfer[cpu]')")
+    unasked = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    environment = {**unasked, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n{PREDICT}"
+    command = [sys.executable, "-c", code, str(bundle_folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.stdout == ANSWER
+    assert not list(tmp_path.rglob("*onnxruntime*"))
+    assert not list(tmp_path.rglob("deviceid"))
 
 
 @pytest.mark.slow

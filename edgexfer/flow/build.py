@@ -14,7 +14,8 @@ from typing import Any
 from edgexfer.backends import builder_of
 from edgexfer.build.candidates import Candidates, prepare
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.engines import BuiltEngine, write_choice
+from edgexfer.core.engine_choice import write_choice
+from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import DataError
 from edgexfer.core.threads import Progress
 from edgexfer.flow.choose import Choice, choose

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgexfer.backends import Backend, Session, builder_of, find_backend
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.engines import read_choice
+from edgexfer.core.engine_choice import read_choice
 from edgexfer.core.errors import ImageError, MissingPartError, SettingsError
 from edgexfer.core.prediction import Prediction
 from edgexfer.core.preprocess import Preprocess, Source, pixels

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgexfer.core.bundle import Bundle, open_bundle
+from edgexfer.core.engine_choice import read_choice, write_choice
 from edgexfer.core.engine_store import (
     check_writable,
     read_timing_cache,
@@ -32,9 +33,7 @@ from edgexfer.core.engines import (
     describe_engine,
     find_engine,
     load_engine,
-    read_choice,
     why_rebuilt,
-    write_choice,
 )
 from edgexfer.core.errors import ArtifactError, EdgexferError, SettingsError
 from edgexfer.core.manifest import write_manifest
