@@ -10,6 +10,7 @@ import typer
 from edgexfer.cli import show
 from edgexfer.cli.options import BundleArgument, PrecisionOption, RecordOption
 from edgexfer.cli.training import going_on_with, log_lines
+from edgexfer.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,9 @@ def build(
         float | None, typer.Option("--seconds", metavar="S", help="How long each pair of candidates is timed; 6.")
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even where an engine is there that fits.")] = False,
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="Keep what was chosen here before; for the start of a service.")
+    ] = False,
     trtexec: Annotated[
         bool, typer.Option("--trtexec", help="Only print the trtexec lines that do the same by hand.")
     ] = False,
@@ -43,6 +47,8 @@ def build(
     Where the engine needs no compiling (ONNX Runtime), the file is checked and measured as it is.
     """
     show.check_place(json_file)
+    if rebuild and if_needed:
+        raise SettingsError("--rebuild and --if-needed contradict each other", "give one of them")
     if trtexec:
         from edgexfer.core.bundle import open_bundle
 
@@ -57,6 +63,7 @@ def build(
             data=data,
             precision=precision.value if precision else None,
             rebuild=rebuild,
+            if_needed=if_needed,
             seconds=flow.BENCH_SECONDS if seconds is None else seconds,
             progress=moved,
         )

@@ -74,8 +74,8 @@ def default_out(run: Path, target: Target) -> Path:
 
 def _check_at_once(run: Path, place: Path, *, overwrite: bool) -> None:
     """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
-    from edgexfer.core.files import refuse_existing
     from edgexfer.core.manifest import read_manifest
+    from edgexfer.core.staging import refuse_existing
 
     unfinished = not run.exists() and Path(f"{run}.partial").exists()  # `open_checkpoint` tells it apart
     if not unfinished and read_manifest(run, "checkpoint").get("quantization") is not None:

@@ -97,8 +97,8 @@ def _check_at_once(
     run: Path, target: Target, bundle: Path, precision: PrecisionName | None, *, overwrite: bool
 ) -> None:
     """Finds what is wrong before seconds go into loading PyTorch. The stages check all of it again."""
-    from edgexfer.core.files import refuse_existing
     from edgexfer.core.manifest import read_manifest
+    from edgexfer.core.staging import refuse_existing
 
     unfinished = not run.exists() and Path(f"{run}.partial").exists()  # `open_checkpoint` tells it apart
     learned = None if unfinished else read_manifest(run, "checkpoint").get("quantization")

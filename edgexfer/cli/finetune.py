@@ -154,7 +154,7 @@ def _table(config: Path | None) -> dict[str, Any]:
 
 def _check_at_once(data: Path, val: Path | None, run: Path, wanted: dict[str, Any], *, overwrite: bool) -> None:
     """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
-    from edgexfer.core.files import refuse_existing
+    from edgexfer.core.staging import refuse_existing
     from edgexfer.train.backbones import DEFAULT, find_backbone
     from edgexfer.train.prepared import read_trainable
 

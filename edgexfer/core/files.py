@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -62,51 +61,6 @@ def explained_write(path: Path) -> Iterator[None]:
 def _lies_on(path: Path, named: object) -> bool:
     # Whether the system complains of the way to `path`, not of a file somewhere in a stage beside it.
     return isinstance(named, str) and (Path(named) in path.parents or Path(named).parent == path.parent)
-
-
-@contextmanager
-def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yields an empty folder beside `out`; it becomes `out` when the block ends without an exception.
-
-    On an exception, Ctrl-C included, the folder is removed and `out` is as it was before.
-
-    Args:
-        out: where the finished folder shall lie. Parents are created.
-        overwrite: replace an older artifact at `out` (it is kept until the new one is whole).
-
-    Raises:
-        EdgexferError: `out` exists and may not be replaced, or cannot be written.
-    """
-    refuse_existing(out, overwrite=overwrite)
-    stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-    with explained_write(out):
-        stage.mkdir(parents=True)
-        try:
-            yield stage
-            replace_folder(stage, out)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-
-
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Raises EdgexferError where `out` exists, unless it is an artifact and `overwrite` is wanted."""
-    if not out.exists():
-        return
-    artifact = _is_artifact(out)
-    if not (overwrite and artifact):
-        mend = "choose another place with --out"
-        if artifact:
-            raise EdgexferError(f"{out} exists already", f"{mend}, or replace it with --overwrite")
-        raise EdgexferError(f"{out} exists already and is neither a checkpoint nor a bundle", mend)
-
-
-def _is_artifact(folder: Path) -> bool:
-    # A mistyped --out must not cost the user's photographs.
-    try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") in ("checkpoint", "bundle")
 
 
 def replace_folder(source: Path, out: Path) -> None:
@@ -172,7 +126,7 @@ def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[bool]:
     Yields:
         Whether the lock is held; False where the folder is missing, or the system or file system has no such locks.
     """
-    descriptor = _lock(folder, shared)
+    descriptor = lock_folder(folder, shared=shared)
     try:
         yield descriptor is not None
     finally:
@@ -180,7 +134,12 @@ def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _lock(folder: Path, shared: bool) -> int | None:
+def lock_folder(folder: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+    """Locks a folder until the descriptor that it returns is closed, or this process has ended.
+
+    Returns:
+        None where the folder is missing, another process has it and `wait` is False, or the system has no such locks.
+    """
     try:
         import fcntl  # noqa: PLC0415 - not on every system
 
@@ -188,10 +147,10 @@ def _lock(folder: Path, shared: bool) -> int | None:
     except (ImportError, OSError):
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BaseException as error:
         os.close(descriptor)
-        if isinstance(error, OSError):  # network file systems may refuse to lock a folder
+        if isinstance(error, OSError):  # taken, or a network file system that refuses to lock a folder
             return None
         raise
     return descriptor

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgexfer.backends import builder_of
+from edgexfer.backends import EngineBuilder, builder_of
 from edgexfer.build.candidates import Candidates, prepare
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.engine_choice import write_choice
+from edgexfer.core.engine_choice import read_choice, write_choice
 from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import DataError
 from edgexfer.core.threads import Progress
@@ -76,6 +76,7 @@ def build(
     data: str | Path | None = None,
     precision: str | None = None,
     rebuild: bool = False,
+    if_needed: bool = False,
     seconds: float = BENCH_SECONDS,
     progress: Progress | None = None,
 ) -> Built:
@@ -86,6 +87,7 @@ def build(
         data: images to judge by; None for the accuracy that the bundle brings along from its export.
         precision: build and choose this candidate alone; None for what the target asks, "auto" for the fastest.
         rebuild: build even where engines are there that fit.
+        if_needed: where a choice was made on this machine before, keep it, and build its engine only where it is gone.
         seconds: how long each pair of candidates is timed.
         progress: called with (phases done, all known phases) of the engine that is being built.
 
@@ -99,6 +101,10 @@ def build(
     bundle = open_bundle(folder)
     backend = backend_for(bundle)
     builder = builder_of(backend)
+    if if_needed and builder is not None:
+        chosen = read_choice(bundle, engine=backend.engine_version(), device=builder.device())
+        if chosen is not None:
+            return _as_before(bundle, chosen, builder, progress)
     wanted = precision or bundle.target.precision
     names = list(bundle.candidates) if wanted == "auto" else [bundle.at(wanted).precision]
     candidates = prepare(bundle, names, builder, rebuild=rebuild, progress=progress)
@@ -123,6 +129,19 @@ def build(
         choice.measured,
         choice.decision,
         (*warnings, *choice.warnings, *refused),
+    )
+
+
+def _as_before(bundle: Bundle, chosen: str, builder: EngineBuilder, progress: Progress | None) -> Built:
+    candidates = prepare(bundle, [chosen], builder, progress=progress)
+    return Built(
+        bundle.at(chosen),
+        bundle.target.backend,
+        builder.engine_version(),
+        builder.device(),
+        candidates.engines,
+        (),
+        f"{chosen} was chosen on this machine before; measure anew with `edgexfer build` alone",
     )
 
 

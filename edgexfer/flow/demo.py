@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from edgexfer.core.errors import EdgexferError
-from edgexfer.core.files import staged_folder
 from edgexfer.core.prediction import Prediction
+from edgexfer.core.staging import staged_folder
 from edgexfer.core.target import load_target
 from edgexfer.core.threads import Progress
 from edgexfer.flow.export import Exported, export

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from edgexfer.backends import builder_of, find_backend
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
-from edgexfer.core.files import explained_write, refuse_existing
+from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Precision, Target, load_calibration
 from edgexfer.core.threads import Progress
 from edgexfer.flow.build import build
@@ -89,19 +88,15 @@ def export(
     refuse_existing(out, overwrite=overwrite)
     checkpoint = open_checkpoint(run)
     target = dataclasses.replace(target, precision=_asked(checkpoint, target, precision))
-    with explained_write(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            main, beside = checkpoint, None
-            if checkpoint.quantization is None and target.precision not in _FLOATS:
-                main, beside = _quantized(checkpoint, target, data, epochs, device, progress), checkpoint
-            bundle = write_bundle(main, target, Path(folder) / out.name, beside=beside, data=data)
-            where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
-            log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
-            made = (
-                _measured_on(on, bundle, where, out, overwrite) if on else _measured_here(bundle, where, out, overwrite)
-            )
+    # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
+    with scratch_folder(out) as folder:
+        main, beside = checkpoint, None
+        if checkpoint.quantization is None and target.precision not in _FLOATS:
+            main, beside = _quantized(checkpoint, target, data, epochs, device, progress), checkpoint
+        bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data)
+        where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
+        log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
+        made = _measured_on(on, bundle, where, out, overwrite) if on else _measured_here(bundle, where, out, overwrite)
     if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
         doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
         made = dataclasses.replace(made, warnings=(*made.warnings, doubt))

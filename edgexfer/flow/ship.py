@@ -12,8 +12,9 @@ import numpy as np
 from edgexfer.backends import builder_of, find_backend
 from edgexfer.core.bundle import CANDIDATES, MODEL, REFERENCE, Bundle, open_bundle
 from edgexfer.core.errors import SettingsError
-from edgexfer.core.files import staged_folder, write_file
+from edgexfer.core.files import write_file
 from edgexfer.core.manifest import write_manifest
+from edgexfer.core.staging import staged_folder
 from edgexfer.flow.choose import Choice
 from edgexfer.gate.measured import Measured, write_measured
 

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from edgexfer import __version__
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.files import staged_folder
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import read_manifest, write_manifest
 from edgexfer.core.preprocess import Preprocess
+from edgexfer.core.staging import staged_folder
 from edgexfer.train.backbones import Backbone, find_backbone
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.network import build_network

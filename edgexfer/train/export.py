@@ -13,9 +13,10 @@ from onnx import ModelProto
 
 from edgexfer import __version__
 from edgexfer.core.bundle import CANDIDATES, MODEL, REFERENCE, SPLIT, Bundle, open_bundle
-from edgexfer.core.files import staged_folder, write_file
+from edgexfer.core.files import write_file
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
+from edgexfer.core.staging import staged_folder
 from edgexfer.core.target import Target
 from edgexfer.train.candidates import Candidate, candidates_of, with_float_pixels
 from edgexfer.train.checkpoint import Checkpoint, versions

@@ -19,8 +19,9 @@ from torch import nn
 
 from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import ArtifactError, EdgexferError, SettingsError
-from edgexfer.core.files import explained_write, refuse_existing, write_file
+from edgexfer.core.files import explained_write, write_file
 from edgexfer.core.preprocess import Preprocess
+from edgexfer.core.staging import refuse_existing
 from edgexfer.train.augment import Augmentation
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, empty_network, save_checkpoint

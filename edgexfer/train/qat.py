@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import tempfile
 from pathlib import Path
 
 import torch
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.core.files import explained_write, refuse_existing
+from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import CalibrationRecipe, Target, load_calibration
 from edgexfer.train.augment import Augmentation
 from edgexfer.train.calibrate import calibration_rows
@@ -73,10 +72,8 @@ def compress(
     keep_freed_memory()
     dataset = dataset_of(checkpoint, data)
     prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
-    with explained_write(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder, prepared.cache:
-            return _compress(checkpoint, network, prepared, target, recipe, Path(folder), out, epochs, where, overwrite)
+    with scratch_folder(out) as folder, prepared.cache:
+        return _compress(checkpoint, network, prepared, target, recipe, folder, out, epochs, where, overwrite)
 
 
 def _compress(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgexfer.core.errors import EdgexferError
-from edgexfer.core.files import refuse_existing, staged_folder
 from edgexfer.core.manifest import read_manifest, write_manifest
+from edgexfer.core.staging import refuse_existing, staged_folder
 
 
 def write(folder: Path, name: str) -> None:

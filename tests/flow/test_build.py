@@ -78,6 +78,17 @@ def test_a_second_build_takes_the_engines_that_are_there(bundle: Path, machine: 
     assert [engine.reused for engine in anew.engines] == [False] * 3
 
 
+def test_what_was_chosen_before_is_kept_where_that_is_asked_for(bundle: Path, machine: Machine) -> None:
+    first = build(bundle, precision="float16", if_needed=True, seconds=SECONDS)
+    assert (first.bundle.precision, len(machine.builds)) == ("float16", 1)
+    again = build(bundle, if_needed=True)
+    assert (again.bundle.precision, again.measured) == ("float16", ())
+    assert [engine.reused for engine in again.engines] == [True]
+    shutil.rmtree(again.engines[0].folder)
+    build(bundle, if_needed=True)
+    assert len(machine.builds) == 2
+
+
 def test_without_images_the_accuracy_is_that_of_the_export_and_that_is_said(bundle: Path, machine: Machine) -> None:
     made = build(bundle, seconds=SECONDS)
     assert len(machine.builds) == 3

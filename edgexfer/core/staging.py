@@ -1,0 +1,129 @@
+"""Where artifacts come to be: folders beside their place, renamed into it when they are whole.
+
+    .NAME.<8 hex digits>.tmp      becomes NAME
+    .NAME.<8 hex digits>.scratch  what is needed on the way, removed at the end
+    .NAME.<8 hex digits>.new      one of the two above, before it is locked
+    .NAME.<8 hex digits>.old      what NAME was, until the new one is in its place
+
+Each is locked by the process that works in it. One that nobody locks is what a killed process left: the next that works
+at the same place removes it, and puts an old artifact back whose new one never came.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgexfer.core.errors import EdgexferError
+from edgexfer.core.files import explained_write, lock_folder, replace_folder
+
+_LOCKED_WITHIN_S = 60.0
+
+
+@contextmanager
+def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields an empty folder beside `out`; it becomes `out` when the block ends without an exception.
+
+    On an exception, Ctrl-C included, the folder is removed and `out` is as it was before.
+
+    Args:
+        out: where the finished folder shall lie. Parents are created.
+        overwrite: replace an older artifact at `out` (it is kept until the new one is whole).
+
+    Raises:
+        EdgexferError: `out` exists and may not be replaced, or cannot be written.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    with _beside(out, "tmp") as stage:
+        refuse_existing(out, overwrite=overwrite)  # an old one may have been put back
+        yield stage
+        old = lock_folder(out, wait=False)  # while it is moved aside nobody may take it for a leftover
+        try:
+            replace_folder(stage, out)
+        finally:
+            if old is not None:
+                os.close(old)
+
+
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """Yields an empty folder on the disk of `out`, for what is needed until `out` is there; it is removed at the end.
+
+    Raises:
+        EdgexferError: nothing can be written there.
+    """
+    with _beside(out, "scratch") as folder:
+        yield folder
+
+
+def refuse_existing(out: Path, *, overwrite: bool) -> None:
+    """Raises EdgexferError where `out` exists, unless it is an artifact and `overwrite` is wanted."""
+    if not out.exists():
+        return
+    artifact = _is_artifact(out)
+    if not (overwrite and artifact):
+        mend = "choose another place with --out"
+        if artifact:
+            raise EdgexferError(f"{out} exists already", f"{mend}, or replace it with --overwrite")
+        raise EdgexferError(f"{out} exists already and is neither a checkpoint nor a bundle", mend)
+
+
+def _is_artifact(folder: Path) -> bool:
+    # A mistyped --out must not cost the user's photographs.
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") in ("checkpoint", "bundle")
+
+
+@contextmanager
+def _beside(out: Path, kind: str) -> Iterator[Path]:
+    name = f".{out.name}.{secrets.token_hex(4)}"
+    folder, unlocked = out.with_name(f"{name}.{kind}"), out.with_name(f"{name}.new")
+    with explained_write(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(out)
+        unlocked.mkdir()
+        descriptor = lock_folder(unlocked)
+        try:
+            # Under its name it is locked from the first moment on; the lock goes with the folder.
+            unlocked.rename(folder)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(unlocked, ignore_errors=True)
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _remove_leftovers(out: Path) -> None:
+    ours = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.(tmp|scratch|old|new)")
+    for path in sorted(out.parent.iterdir()):
+        if not ours.fullmatch(path.name) or not path.is_dir() or (path.suffix == ".new" and _is_fresh(path)):
+            continue
+        descriptor = lock_folder(path, wait=False)
+        if descriptor is None:
+            continue
+        try:
+            if path.suffix == ".old" and not out.exists():
+                path.rename(out)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _is_fresh(folder: Path) -> bool:
+    # Another process may be about to lock it.
+    try:
+        return abs(time.time() - folder.stat().st_mtime) < _LOCKED_WITHIN_S
+    except OSError:
+        return True
