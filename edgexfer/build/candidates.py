@@ -6,7 +6,6 @@ wrong, whatever its speed, and is refused with the figure.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,6 @@ from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import BackendError
 from edgexfer.core.threads import Progress
 from edgexfer.runtime.classifier import load
-
-log = logging.getLogger(__name__)
 
 TOLERANCE = {"float32": 0.01, "float16": 0.03, "int8-depthwise-float16": 0.15, "int8": 0.15}
 """Largest difference of a probability between an engine and the exported network. Engines add in another order, take
@@ -63,17 +60,15 @@ def prepare(
     """
     engines, ready, refused = [], [], {}
     first: BackendError | None = None
-    for number, precision in enumerate(precisions, start=1):
+    for precision in precisions:
         candidate = bundle.at(precision)
         try:
             if builder is not None:
-                log.info("engine %d of %d: %s", number, len(precisions), precision)
                 engines.append(builder.build_engine(candidate, rebuild=rebuild, progress=progress))
             check_references(candidate)
         except BackendError as error:
             first = first or error
             refused[precision] = error.message
-            log.warning("%s is left out: %s", precision, error.message)
         else:
             ready.append(precision)
     if first is not None and not ready:

@@ -46,8 +46,6 @@ def export(
 
     With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
     """
-    from edgexfer.core.trtexec import only_by_trtexec
-
     profile = named_target(target)
     bundle = named(out) if out else default_bundle(run)
     if epochs is not None and epochs < 0:
@@ -70,15 +68,35 @@ def export(
             progress=moved,
         )
     print_exported(made)
-    place = shlex.quote(str(made.bundle.folder))
-    if only_by_trtexec(profile):
-        show.line(f"next, on the device: (edgexfer build {place} --trtexec prints the lines again)", "bold")
-        print_trtexec(made.bundle)
-        return
-    show.line(f"next: edgexfer predict {place} photo.jpg", "bold")
-    show.line(f"      edgexfer report {place}")
+    _print_next(made)
     if any(device.error is not None for device in made.devices):
         raise typer.Exit(2)
+
+
+def _print_next(made: Exported) -> None:
+    from edgexfer.core.trtexec import only_by_trtexec
+
+    target, place = made.bundle.target, shlex.quote(str(made.bundle.folder))
+    if only_by_trtexec(target):
+        show.line(f"next, on the device (`edgexfer build {place} --trtexec` prints it again):", "bold")
+        print_trtexec(made.bundle)
+    elif _is_here(target):
+        show.line(f"next: edgexfer predict {place} photo.jpg", "bold")
+    elif made.devices:
+        show.line(f"next, on the device: edgexfer predict {place} photo.jpg", "bold")
+    else:
+        show.line(f"next, on the device: edgexfer build {place}", "bold")
+        show.line(f"      or simulated: edgexfer predict {place} photo.jpg --backend ort")
+    show.line(f"      edgexfer report {place}")
+
+
+def _is_here(target: Target) -> bool:
+    from edgexfer.backends import find_backend
+
+    try:
+        return find_backend(target.backend).missing() is None
+    except SettingsError:
+        return False
 
 
 def default_bundle(run: Path) -> Path:

@@ -26,6 +26,7 @@ from edgexfer.runtime.classifier import backend_for
 
 FORMAT_VERSION = 1
 BENCH_SECONDS = 6.0
+_ELSEWHERE = "build on the device itself, or from here: edgexfer export RUN --target NAME --on USER@HOST"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ def build(
         EdgexferError: the machine is not what the target asks for, or the bundle's folder cannot be written.
     """
     bundle = open_bundle(folder)
-    backend = backend_for(bundle)
+    backend = backend_for(
+        bundle, otherwise="build on the device itself, or from here: edgexfer export RUN --on USER@HOST"
+    )
     builder = builder_of(backend)
     if if_needed and builder is not None:
         chosen = read_choice(bundle, engine=backend.engine_version(), device=builder.device())

@@ -26,6 +26,8 @@ from edgexfer.core.preprocess import Preprocess, Source, pixels
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+_SIMULATE = 'simulate it on the CPU: load(bundle, backend="ort"), or --backend ort on the command line'
+
 
 def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: int | None = None) -> Classifier:
     """Opens a bundle on this machine and runs it once, so that the first prediction is as fast as any.
@@ -160,8 +162,13 @@ class Classifier:
         return f"Classifier({str(self.bundle.folder)!r}, {len(self.labels)} labels)"
 
 
-def backend_for(bundle: Bundle, wanted: str | None = None) -> Backend:
+def backend_for(bundle: Bundle, wanted: str | None = None, *, otherwise: str = _SIMULATE) -> Backend:
     """Returns the backend that runs `bundle` here: `wanted`, or the one its target names.
+
+    Args:
+        bundle: any.
+        wanted: name of another backend than the target's.
+        otherwise: what the user can do where it is not here, for the error's hint.
 
     Raises:
         MissingPartError: it is not installed here, or no such backend is known.
@@ -169,7 +176,6 @@ def backend_for(bundle: Bundle, wanted: str | None = None) -> Backend:
     """
     target = bundle.target
     name = wanted or target.backend
-    simulate = 'simulate it on the CPU: load(bundle, backend="ort"), or --backend ort on the command line'
     try:
         backend = find_backend(name)
     except SettingsError as error:
@@ -177,11 +183,11 @@ def backend_for(bundle: Bundle, wanted: str | None = None) -> Backend:
             raise
         raise MissingPartError(
             f"{bundle.folder} is made for '{name}' (target '{target.name}'), and this edgexfer has no such backend",
-            simulate,
+            otherwise,
         ) from error
     reason = backend.missing()
     if reason is not None:
-        raise MissingPartError(f"{bundle.folder} cannot run here: {reason}", "" if name == "ort" else simulate)
+        raise MissingPartError(f"{bundle.folder} cannot run here: {reason}", "" if name == "ort" else otherwise)
     return backend
 
 

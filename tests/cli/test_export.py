@@ -35,7 +35,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     def export(run: Path, target: Any, out: Path, **options: Any) -> SimpleNamespace:
         seen.append({"run": run, "target": target, "out": out, **options})
         return SimpleNamespace(
-            bundle=SimpleNamespace(folder=out), measured=(), warnings=(), decision="it ships", devices=()
+            bundle=SimpleNamespace(folder=out, target=target),
+            measured=(),
+            warnings=(),
+            decision="it ships",
+            devices=(),
         )
 
     monkeypatch.setattr(flow, "export", export)
@@ -94,7 +98,9 @@ def test_the_two_precisions_side_by_side(
         assert words in said.out.replace("\u202f", " ")
     assert "int8 ships: INT8 has the same top-1 as FP16 (the limit is 1.00)" in said.out
     assert "warning: TensorRT is not installed" in said.err or "is not installed" in said.err
-    assert f"edgexfer predict {exports.tensorrt.bundle.folder} photo.jpg" in said.out
+    place = exports.tensorrt.bundle.folder
+    assert f"next, on the device: edgexfer build {place}" in said.out
+    assert f"edgexfer predict {place} photo.jpg --backend ort" in said.out
 
 
 def test_mistakes_are_told_before_pytorch_is_loaded(run: Path, tmp_path: Path, bundle_folder: Path) -> None:
