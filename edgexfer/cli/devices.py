@@ -38,13 +38,15 @@ def print_benches(devices: Sequence[OnDevice]) -> None:
 
 
 def _built_row(device: OnDevice) -> tuple[str, ...]:
-    shipped = None if device.choice is None else next((r for r in device.choice.measured if r.shipped), None)
-    if device.choice is None or shipped is None:
-        return (device.host, *["–"] * 6) if device.error is not None else (device.host, "", "", *["–"] * 4)
+    if device.choice is None:
+        return (device.host, *["–"] * 6)
+    engine, precision = str(device.record["engine"]), device.choice.precision
+    shipped = next((record for record in device.choice.measured if record.shipped), None)
+    if shipped is None:
+        return (device.host, engine, precision, "–", "–", "–", device.bundle)
     latency = shipped.latency
     timed = ["–", "–"] if latency is None else [f"{latency.percentile('inference', q) / 1e6:.2f}" for q in (50, 95)]
-    engine = str(device.record.get("engine", ""))
-    return device.host, engine, shipped.precision, show.percent(shipped.evaluation.top1), *timed, device.bundle
+    return device.host, engine, precision, show.percent(shipped.evaluation.top1), *timed, device.bundle
 
 
 def _latency_row(device: OnDevice) -> tuple[str, ...]:
