@@ -67,7 +67,8 @@ def prepare(
                 engines.append(builder.build_engine(candidate, rebuild=rebuild, progress=progress))
             check_references(candidate)
         except BackendError as error:
-            first = first or error
+            # Its frames would keep a builder and its memory alive while the others are built.
+            first = first or BackendError(error.message, error.hint)
             refused[precision] = error.message
         else:
             ready.append(precision)

@@ -288,7 +288,7 @@ class TestStoring:
     @pytest.mark.parametrize("locks", [True, False], ids=["locks", "a file system without locks"])
     def test_many_at_once(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
         if not locks:
-            monkeypatch.setattr("edgexfer.core.files._lock", lambda *_: None)
+            monkeypatch.setattr("edgexfer.core.files.lock_folder", lambda *_, **__: None)
         problems: list[BaseException] = []
 
         def build(number: int) -> None:

@@ -14,7 +14,11 @@ nowhere else. tests/backends/tensorrt holds every name in use to what each versi
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from edgexfer.backends.tensorrt.onnx_nodes import node_at
@@ -32,6 +36,7 @@ _FLAGS = {
     "int8-depthwise-float16": ("FP16", "INT8"),
 }
 _KEPT_MESSAGES = 50
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,10 @@ class Messages:
     def about_memory(self) -> bool:
         """Returns whether TensorRT or CUDA ran out of memory."""
         text = " ".join(self.errors).lower().replace(" ", "")
-        return "outofmemory" in text or "insufficientmemory" in text
+        return any(words in text for words in ("outofmemory", "insufficientmemory", "couldnotbeallocated"))
+
+
+_listeners: list[Messages] = []
 
 
 def version_of(trt: Any) -> tuple[int, ...]:
@@ -112,23 +120,48 @@ def set_builder_flags(trt: Any, config: Any, typing: Typing) -> None:
         config.set_flag(getattr(trt.BuilderFlag, name))
 
 
-def make_logger(trt: Any, messages: Messages) -> Any:
-    """Returns an ILogger that hands on to `logging`: warnings once each, all else as DEBUG; errors are collected."""
+@contextmanager
+def collected() -> Iterator[Messages]:
+    """Collects what TensorRT says until the block ends; what others do meanwhile in this process is among it."""
+    messages = Messages()
+    with _lock:
+        _listeners.append(messages)
+    try:
+        yield messages
+    finally:
+        with _lock:
+            _listeners[:] = [other for other in _listeners if other is not messages]
+
+
+@cache
+def logger_of(trt: Any) -> Any:
+    """Returns the process's one ILogger: it hands on to `logging`, warnings once a block of `collected`, else as DEBUG.
+
+    TensorRT keeps the first logger that it is given and calls it for as long as the process lives, whichever ones it is
+    given later (TensorRT#1475, #4134): so there is but one, and it is never freed.
+    """
     severity_of = trt.ILogger.Severity
+    errors, warning = (severity_of.INTERNAL_ERROR, severity_of.ERROR), severity_of.WARNING
 
     class Logger(trt.ILogger):  # type: ignore[misc] # known at run time alone
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
+            serious = severity in errors
+            # A build says thousands of things, and an inference must not pay for what nobody reads.
+            if not serious and severity != warning and not log.isEnabledFor(logging.DEBUG):
+                return
             line = " ".join(msg.split())
+            with _lock:
+                listeners = list(_listeners)
             level = logging.DEBUG
-            if severity in (severity_of.INTERNAL_ERROR, severity_of.ERROR):
-                if len(messages.errors) < _KEPT_MESSAGES:
+            for messages in listeners:
+                if serious and len(messages.errors) < _KEPT_MESSAGES:
                     messages.errors.append(line)
-            elif severity == severity_of.WARNING and line not in messages.warnings:
-                messages.warnings.add(line)
-                level = logging.WARNING
+                elif severity == warning and line not in messages.warnings:
+                    messages.warnings.add(line)
+                    level = logging.WARNING
             log.log(level, "TensorRT: %s", line)
 
     return Logger()

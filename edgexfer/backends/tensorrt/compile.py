@@ -63,38 +63,37 @@ def compile_engine(
     import tensorrt as trt
 
     workspace_bytes = _workspace_bytes(options)
-    messages, watch = api.Messages(), Watch(progress)
-    started = time.perf_counter()
-    logger = api.make_logger(trt, messages)
-    builder = start(trt.Builder, logger, messages, trt)
-    network = builder.create_network(api.network_bits(trt, typing))
-    parser = trt.OnnxParser(network, logger)
-    _parse(parser, bundle, trt)
-    pixels = _check_network(network, bundle)
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
-    api.set_builder_flags(trt, config, typing)
-    _use_timing_cache(config, timing_cache)
-    profile = builder.create_optimization_profile()
-    one, most = (1, *pixels.shape[1:]), (options.max_batch, *pixels.shape[1:])
-    profile.set_shape(pixels.name, one, one, most)
-    config.add_optimization_profile(profile)
-    stoppable = api.watch_build(trt, config, watch)
-    messages.errors.clear()
-    engine = run_watched(lambda: builder.build_serialized_network(network, config), watch, stoppable=stoppable)
-    if engine is None:
-        raise _failed(bundle, messages, workspace_bytes, trt)
+    watch, started = Watch(progress), time.perf_counter()
+    with api.collected() as messages:
+        builder = start(trt.Builder, messages, trt)
+        network = builder.create_network(api.network_bits(trt, typing))
+        parser = trt.OnnxParser(network, api.logger_of(trt))
+        _parse(parser, bundle, trt)
+        pixels = _check_network(network, bundle)
+        config = builder.create_builder_config()
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+        api.set_builder_flags(trt, config, typing)
+        _use_timing_cache(config, timing_cache)
+        profile = builder.create_optimization_profile()
+        one, most = (1, *pixels.shape[1:]), (options.max_batch, *pixels.shape[1:])
+        profile.set_shape(pixels.name, one, one, most)
+        config.add_optimization_profile(profile)
+        stoppable = api.watch_build(trt, config, watch)
+        messages.errors.clear()
+        engine = run_watched(lambda: builder.build_serialized_network(network, config), watch, stoppable=stoppable)
+        if engine is None:
+            raise _failed(bundle, messages, workspace_bytes, trt)
     return Compiled(bytes(engine), time.perf_counter() - started, _timing_cache_of(config))
 
 
-def start(factory: Any, logger: Any, messages: api.Messages, trt: Any) -> Any:
-    """Returns `factory(logger)`: a Builder or a Runtime.
+def start(factory: Any, messages: api.Messages, trt: Any) -> Any:
+    """Returns a Builder or a Runtime, which `factory` is.
 
     Raises:
         BackendError: TensorRT gives none, as where its libraries do not fit the driver.
     """
     try:
-        return factory(logger)
+        return factory(api.logger_of(trt))
     except TypeError as error:  # how the bindings say that they were given a null pointer
         if messages.about_memory():
             raise cuda.too_little_memory(messages.first_error(), f"{LEAST_FREE_MIB} MiB free") from error
@@ -133,11 +132,12 @@ def _tensor(tensor: Any) -> Tensor:
 
 
 def _use_timing_cache(config: Any, kept: bytes | None) -> None:
-    cache = config.create_timing_cache(kept or b"")
-    if not config.set_timing_cache(cache, False) and kept:
-        log.warning("the timing cache is of another machine or TensorRT and is made anew")
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)
+    for content in (kept, b""):
+        cache = None if content is None else config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return
+        if content:
+            log.warning("the timing cache is of another machine or TensorRT and is made anew")
 
 
 def _timing_cache_of(config: Any) -> bytes | None:

@@ -47,8 +47,9 @@ def missing() -> str | None:
         return f"cuda-bindings is not installed; {_INSTALL}"
     try:
         status = driver.cuInit(0)[0]
-    except RuntimeError:  # how cuda-bindings says that there is no libcuda.so.1
-        return "the NVIDIA driver (libcuda.so.1) is not installed; install it, then check with `nvidia-smi`"
+    except RuntimeError as error:  # how cuda-bindings says that there is no libcuda.so.1, or one that is too old
+        found = f"the NVIDIA driver (libcuda.so.1) is not installed, or too old ({error})"
+        return f"{found}; install it, then check with `nvidia-smi`"
     if status.name != "CUDA_SUCCESS":
         return f"CUDA finds no GPU here ({status.name}); on a Jetson your user must be in the group video"
     return None

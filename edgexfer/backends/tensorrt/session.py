@@ -33,17 +33,14 @@ def open_engine(bundle: Bundle, serialized: bytes, max_batch: int) -> TensorrtSe
     """
     import tensorrt as trt
 
-    messages = api.Messages()
     device = cuda.Context()
     try:
-        with device.current():
-            logger = api.make_logger(trt, messages)
-            runtime = start(trt.Runtime, logger, messages, trt)
+        with device.current(), api.collected() as messages:
+            runtime = start(trt.Runtime, messages, trt)
             engine = _made(runtime.deserialize_cuda_engine(serialized), bundle, messages, trt)
             tensors = _check_engine(engine, bundle, trt)
             context = _made(engine.create_execution_context(), bundle, messages, trt)
-            held = [logger, runtime, engine, context]
-            session = TensorrtSession(device, held, tensors, max_batch, messages, bundle.model)
+            session = TensorrtSession(device, [runtime, engine, context], tensors, max_batch, bundle.model)
         height, width = bundle.preprocess.height, bundle.preprocess.width
         for images in sorted({1, max_batch}):
             session.run(np.zeros((images, height, width, 3), np.uint8))
@@ -62,7 +59,6 @@ class TensorrtSession:
         held: list[Any],
         tensors: tuple[Tensor, Tensor],
         max_batch: int,
-        messages: api.Messages,
         model: Path,
     ) -> None:
         # `held` ends with the execution context; what stands before it must outlive it.
@@ -70,7 +66,6 @@ class TensorrtSession:
         self._held = held
         self._pixels, self._probabilities = tensors
         self._max_batch = max_batch
-        self._messages = messages
         self._model = model
         self._lock = threading.Lock()
         self._stream = device.stream()
@@ -79,8 +74,9 @@ class TensorrtSession:
         self._gpu_in = device.allocate(self._host_in.nbytes)
         self._gpu_out = device.allocate(self._host_out.nbytes)
         context = held[-1]
-        context.set_tensor_address(self._pixels.name, self._gpu_in)
-        context.set_tensor_address(self._probabilities.name, self._gpu_out)
+        addresses = {self._pixels.name: self._gpu_in, self._probabilities.name: self._gpu_out}
+        if not all(context.set_tensor_address(name, address) for name, address in addresses.items()):
+            raise BackendError(f"TensorRT takes no addresses for the engine of {model}", "load the bundle again")
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Runs uint8 [N, H, W, 3]; returns float32 [N, classes].
@@ -110,7 +106,7 @@ class TensorrtSession:
             if self._held:
                 with self._device.current():
                     while self._held:
-                        self._held.pop()  # the execution context first, the logger last
+                        self._held.pop()  # the execution context first, the runtime last
             self._device.close()
 
     def _run_part(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -118,12 +114,13 @@ class TensorrtSession:
         host_in[:] = pixels  # into page-locked memory, as the type that the engine takes
         context = self._held[-1]
         self._device.upload(self._gpu_in, host_in)
-        shaped = context.set_input_shape(self._pixels.name, tuple(host_in.shape))
-        if not (shaped and context.execute_async_v3(self._stream)):
-            raise BackendError(
-                f"{self._model} cannot run on uint8 {list(pixels.shape)}: {self._messages.first_error()}",
-                "load the bundle again",
-            )
+        with api.collected() as messages:
+            shaped = context.set_input_shape(self._pixels.name, tuple(host_in.shape))
+            if not (shaped and context.execute_async_v3(self._stream)):
+                raise BackendError(
+                    f"{self._model} cannot run on uint8 {list(pixels.shape)}: {messages.first_error()}",
+                    "load the bundle again",
+                )
         self._device.download(host_out, self._gpu_out)
         self._device.wait()
         return host_out

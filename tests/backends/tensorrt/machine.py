@@ -32,7 +32,7 @@ class Machine:
         alter_answer: called with what `execute_async_v3` would answer; what it returns is answered instead.
         execution_error: what TensorRT logs while an execution fails.
         builds: one record for each engine that was built.
-        said: what was logged by the stand-in.
+        logger: the one that TensorRT was given first; it calls that one for as long as the process lives.
     """
 
     version: str = "10.3.0"
@@ -54,11 +54,13 @@ class Machine:
     builds: list[dict[str, Any]] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     cuda: Cuda | None = None
+    logger: Any = None
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         """Puts the stand-ins where `import tensorrt` and `from cuda.bindings import driver` find them."""
         from tests.backends.tensorrt.standin import make_tensorrt
 
+        self.logger = None  # another TensorRT, as in another process
         trt = make_tensorrt(self)
         self.cuda = Cuda(self)
         packages = {name: ModuleType(name) for name in ("cuda", "cuda.bindings")}

@@ -75,11 +75,12 @@ def missing_on_a_machine() -> str | None:
 
 
 def logger_and_monitor() -> dict[str, Any]:
-    messages, counts = api.Messages(), []
-    logger = api.make_logger(trt, messages)
+    counts: list[tuple[int, int]] = []
+    logger = api.logger_of(trt)
     severity = trt.ILogger.Severity
-    for level in (severity.INTERNAL_ERROR, severity.ERROR, severity.WARNING, severity.INFO, severity.VERBOSE):
-        logger.log(level, f"said as\n{level.name}")
+    with api.collected() as messages:
+        for level in (severity.INTERNAL_ERROR, severity.ERROR, severity.WARNING, severity.INFO, severity.VERBOSE):
+            logger.log(level, f"said as\n{level.name}")
     watch = Watch(lambda done, known: counts.append((done, known)))
     config = SimpleNamespace(progress_monitor=None)
     followed = api.watch_build(trt, config, watch)

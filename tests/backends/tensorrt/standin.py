@@ -397,6 +397,8 @@ def _stamp(machine: Machine) -> bytes:
 
 def _start(machine: Machine, trt: Any, logger: Any) -> None:
     assert logger._ready, "a logger whose base class was not initialised crashes TensorRT"
+    assert machine.logger in (None, logger), "TensorRT keeps the first logger it is given and ignores this one"
+    machine.logger = logger
     if machine.builder_error is not None:
         logger.log(trt.ILogger.Severity.ERROR, machine.builder_error)
         raise TypeError("pybind11::init(): factory function returned nullptr")

@@ -73,7 +73,7 @@ def test_no_cuda_bindings(machine: Machine, refuse: Callable[[str, ImportError],
 
 def test_no_driver(machine: Machine) -> None:
     machine.has_driver = False
-    assert str(BACKEND.missing()).startswith("the NVIDIA driver (libcuda.so.1) is not installed; ")
+    assert str(BACKEND.missing()).startswith("the NVIDIA driver (libcuda.so.1) is not installed, or too old (")
 
 
 def test_no_gpu(machine: Machine) -> None:

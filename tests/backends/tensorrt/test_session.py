@@ -162,3 +162,22 @@ class TestOpening:
         with pytest.raises(ArtifactError, match="was removed while it was opened") as caught:
             BACKEND.open_session(make(), threads=None)
         assert "--rebuild" in caught.value.hint
+
+
+def test_two_sessions_at_once_share_the_one_logger_and_each_says_its_own_error(
+    machine: Machine, make: MakeBundle
+) -> None:
+    # TensorRT keeps the first logger of a process and ignores every later one; the stand-in refuses a second.
+    bundle = make()
+    pixels, _ = bundle.references()
+    first, second = (BACKEND.open_session(bundle, threads=None) for _ in range(2))
+    machine.execution_error = "an old trouble"
+    with pytest.raises(BackendError, match="an old trouble"):
+        first.run(pixels[:1])
+    first.close()
+    machine.execution_error = "a new trouble"
+    with pytest.raises(BackendError, match="a new trouble") as caught:
+        second.run(pixels[:1])
+    assert "old" not in caught.value.message
+    second.close()
+    assert left(machine) == {0}
