@@ -76,6 +76,14 @@ class EngineBuilder(Backend, Protocol):
         ...
 
 
+def missing_here(name: str) -> str | None:
+    """Returns why the backend `name` cannot run on this machine, None where it can; an unknown one cannot."""
+    try:
+        return find_backend(name).missing()
+    except SettingsError:
+        return f"{name} is not on this machine"
+
+
 def builder_of(backend: Backend) -> EngineBuilder | None:
     """Returns the backend as one that builds engines, None where there is nothing to build."""
     return cast("EngineBuilder", backend) if hasattr(backend, "build_engine") else None

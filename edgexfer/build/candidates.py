@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgexfer.backends import EngineBuilder
+from edgexfer.core.agreement import agreement
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import BackendError
@@ -77,8 +76,8 @@ def prepare(
     return Candidates(tuple(engines), tuple(ready), refused)
 
 
-def check_references(bundle: Bundle) -> float:
-    """Returns how far at most this machine's probabilities lie from those at export.
+def check_references(bundle: Bundle) -> None:
+    """Compares this machine's answers to the reference images with those at export.
 
     Raises:
         BackendError: farther than TOLERANCE, or another class where the exported network was sure.
@@ -86,15 +85,11 @@ def check_references(bundle: Bundle) -> float:
     pixels, expected = bundle.references()
     with load(bundle) as classifier:
         found = classifier.probabilities(pixels)
-    tolerance = TOLERANCE[bundle.precision]
-    difference = float(np.abs(found - expected).max())
-    best = np.sort(expected, axis=1)
-    clear = best[:, -1] - best[:, -2] > tolerance  # a draw proves nothing, whoever wins it
-    flipped = int(((found.argmax(1) != expected.argmax(1)) & clear).sum())
-    if not np.isfinite(found).all() or flipped or difference > tolerance:
+    seen = agreement(found, expected, TOLERANCE[bundle.precision])
+    if not seen.holds:
         raise BackendError(
-            f"{bundle.precision} does not answer here as it did at export: {flipped} of {len(pixels)} reference images "
-            f"change class, probabilities differ by up to {difference:.4f}, expected {tolerance} at most",
+            f"{bundle.precision} does not answer here as it did at export: {seen.flipped} of {len(pixels)} reference "
+            f"images change class, probabilities differ by up to {seen.difference:.4f}, expected {seen.tolerance} at "
+            "most",
             "build it again with `edgexfer build BUNDLE --rebuild`; if it stays so, report it with the backbone's name",
         )
-    return difference

@@ -74,13 +74,14 @@ def export(
 
 
 def _print_next(made: Exported) -> None:
+    from edgexfer.backends import missing_here
     from edgexfer.core.trtexec import only_by_trtexec
 
     target, place = made.bundle.target, shlex.quote(str(made.bundle.folder))
     if only_by_trtexec(target):
         show.line(f"next, on the device (`edgexfer build {place} --trtexec` prints it again):", "bold")
         print_trtexec(made.bundle)
-    elif _is_here(target):
+    elif missing_here(target.backend) is None:
         show.line(f"next: edgexfer predict {place} photo.jpg", "bold")
     elif made.devices:
         show.line(f"next, on the device: edgexfer predict {place} photo.jpg", "bold")
@@ -88,15 +89,6 @@ def _print_next(made: Exported) -> None:
         show.line(f"next, on the device: edgexfer build {place}", "bold")
         show.line(f"      or simulated: edgexfer predict {place} photo.jpg --backend ort")
     show.line(f"      edgexfer report {place}")
-
-
-def _is_here(target: Target) -> bool:
-    from edgexfer.backends import find_backend
-
-    try:
-        return find_backend(target.backend).missing() is None
-    except SettingsError:
-        return False
 
 
 def default_bundle(run: Path) -> Path:

@@ -175,4 +175,4 @@ def _unmeasured(bundle: Bundle, candidates: Candidates) -> Choice:
     shipped = str(bundle.manifest["precision"])
     best = shipped if shipped in candidates.ready else candidates.ready[0]
     note = "nothing is known of its accuracy here: give --data DATA"
-    return Choice(best, (), None, f"{best} it is, as export chose", (note,))
+    return Choice(best, (), f"{best} it is, as export chose", (note,))

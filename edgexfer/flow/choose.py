@@ -38,15 +38,12 @@ class Choice:
     Attributes:
         precision: what ships.
         measured: every candidate that was tried, the most precise first.
-        comparison: latency of what ships against the most precise candidate; None where nothing was timed, or where
-            that one ships.
         decision: one sentence.
         warnings: what a user must know before shipping, in sentences.
     """
 
     precision: str
     measured: tuple[Measured, ...]
-    comparison: Comparison | None
     decision: str
     warnings: tuple[str, ...] = ()
 
@@ -98,7 +95,7 @@ def choose(
         )
         for name in names
     )
-    return Choice(shipped, measured, comparisons.get((shipped, names[0])), decision, doubts)
+    return Choice(shipped, measured, decision, doubts)
 
 
 def judge(bundle: Bundle, data: str | Path, *, backend: str, progress: Progress | None = None) -> dict[str, Evaluation]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgexfer.backends import builder_of, find_backend
+from edgexfer.backends import builder_of, find_backend, missing_here
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
 from edgexfer.core.staging import refuse_existing, scratch_folder
@@ -147,10 +147,10 @@ def _quantized(
 
 def _measured_here(bundle: Bundle, where: str | Path, out: Path, overwrite: bool) -> Exported:
     target = bundle.target
-    missing = _missing_here(target)
+    missing = missing_here(target.backend)
     if missing is None and builder_of(find_backend(target.backend)) is not None:
         built = build(bundle.folder, data=where, seconds=BENCH_SECONDS)
-        choice = Choice(built.bundle.precision, built.measured, None, built.decision, built.warnings)
+        choice = Choice(built.bundle.precision, built.measured, built.decision, built.warnings)
     else:
         backend = target.backend if missing is None else "ort"
         evaluations = judge(bundle, where, backend=backend)
@@ -171,13 +171,6 @@ def _measured_here(bundle: Bundle, where: str | Path, out: Path, overwrite: bool
         choice = dataclasses.replace(choice, warnings=(*warnings, *choice.warnings))
     shipped = write_shipped(bundle, choice, out, simulated=missing is not None, overwrite=overwrite)
     return Exported(shipped, choice.measured, choice.decision, choice.warnings)
-
-
-def _missing_here(target: Target) -> str | None:
-    try:
-        return find_backend(target.backend).missing()
-    except SettingsError:
-        return f"{target.backend} is not on this machine"
 
 
 def _measured_on(hosts: Sequence[str], bundle: Bundle, where: str | Path, out: Path, overwrite: bool) -> Exported:

@@ -69,7 +69,7 @@ def build_on(hosts: Sequence[str], bundle: Bundle, data: str | Path, images: Seq
         sent = device.send_images(rows)
         record = _record_of(device, ["build", place, "--data", sent])
         records = tuple(measured_from_json(item, device.host) for item in record["records"])
-        choice = Choice(record["precision"], records, None, record["decision"], tuple(record["warnings"]))
+        choice = Choice(record["precision"], records, record["decision"], tuple(record["warnings"]))
         return OnDevice(device.host, place, record, choice)
 
     devices = _side_by_side(hosts, bundle, work)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgexfer.core.bundle import REFERENCE, Bundle
+from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import DataError, ImageError, SettingsError
 from edgexfer.core.preprocess import decode, resize_image
 from edgexfer.core.sample import is_ignored_name, is_image_name
@@ -51,10 +51,8 @@ def encoded_images(bundle: Bundle, images: str | Path | None) -> tuple[list[byte
     """
     if images is not None:
         return _from_folder(Path(images))
-    with np.load(bundle.folder / REFERENCE) as reference:
-        pixels = reference["pixels"]
     files = []
-    for array in pixels:
+    for array in bundle.references()[0]:
         memory = io.BytesIO()
         Image.fromarray(array).resize(CAMERA, Image.Resampling.BICUBIC).save(memory, "JPEG", quality=90)
         files.append(memory.getvalue())

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from edgexfer.core.agreement import agreement
 from edgexfer.core.errors import EdgexferError
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork
@@ -89,13 +90,10 @@ def check_parity(
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: pixels})[0]
-    difference = float(np.abs(found - expected).max())
-    best = np.sort(expected, axis=1)
-    clear = best[:, -1] - best[:, -2] > tolerance  # a draw proves nothing, whoever wins it
-    flipped = int(((found.argmax(1) != expected.argmax(1)) & clear).sum())
-    if flipped or not difference <= tolerance:  # a NaN is no agreement either
+    seen = agreement(found, expected, tolerance)
+    if not seen.holds:
         raise EdgexferError(
-            f"the {precision} ONNX file does not compute what PyTorch does: {flipped} of {len(pixels)} reference "
-            f"images change class, probabilities differ by up to {difference:.4f} (tolerance {tolerance})",
+            f"the {precision} ONNX file does not compute what PyTorch does: {seen.flipped} of {len(pixels)} reference "
+            f"images change class, probabilities differ by up to {seen.difference:.4f} (tolerance {tolerance})",
             "please report this with the backbone's name; until then take another --backbone",
         )

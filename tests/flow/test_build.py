@@ -211,7 +211,7 @@ def test_the_chosen_candidate_becomes_the_model_and_the_others_go_along(
     exports: Exports, tmp_path: Path, best: str
 ) -> None:
     before = open_bundle(exports.tensorrt.bundle.folder)
-    choice = Choice(best, exports.tensorrt.measured, None, "because")
+    choice = Choice(best, exports.tensorrt.measured, "because")
     after = write_shipped(before, choice, tmp_path / "out.edgx", simulated=True, overwrite=False)
     assert after.precision == best
     assert after.candidates[best] == MODEL

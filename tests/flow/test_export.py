@@ -197,7 +197,7 @@ def test_a_quantized_checkpoint_that_is_there_already_is_taken(
 ) -> None:
     run = exports.copy_of_run(tmp_path / "runs", quantized=True)
     before = files_below(tmp_path / "runs")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "edgexfer"):
         made = flow.export(run, X86, tmp_path / "again.edgx")
     assert f"taking the quantized checkpoint {run}.int8-ort" in caplog.text
     assert files_below(tmp_path / "runs") == before
