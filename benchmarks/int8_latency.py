@@ -28,7 +28,7 @@ from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.target import load_calibration, load_target
 from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
-from edgexfer.gate.compare import ratio_of_medians
+from edgexfer.gate.measure.compare import ratio_of_medians
 from edgexfer.train.calibrate import calibration_rows
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.deploy import DeployNetwork

@@ -14,8 +14,8 @@ from edgexfer.cli.training import going_on_with, log_lines
 from edgexfer.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from edgexfer.gate.compare import Comparison
-    from edgexfer.gate.latency import Latency
+    from edgexfer.gate.measure.compare import Comparison
+    from edgexfer.gate.measure.latency import Latency
 
 
 def bench(
@@ -48,7 +48,7 @@ def bench(
     with show.progress("measuring") as moved:
         result: Latency | Comparison
         if against is None:
-            from edgexfer.gate import bench as alone
+            from edgexfer.gate.measure import bench as alone
 
             result = alone.bench(
                 bundle,
@@ -59,7 +59,7 @@ def bench(
                 progress=moved,
             )
         else:
-            from edgexfer.gate import compare as both
+            from edgexfer.gate.measure import compare as both
 
             result = both.compare(
                 bundle,
@@ -108,7 +108,7 @@ def _on_devices(
 
 
 def _print(result: Latency | Comparison) -> None:
-    from edgexfer.gate.latency import Latency
+    from edgexfer.gate.measure.latency import Latency
 
     if isinstance(result, Latency):
         print_latency(result)
@@ -120,8 +120,8 @@ def _print(result: Latency | Comparison) -> None:
 
 def print_latency(latency: Latency, *, warnings: bool = True) -> None:
     """Prints what was measured, on what, and the percentiles of each step in milliseconds."""
-    from edgexfer.gate.host import machine_class
-    from edgexfer.gate.latency import PERCENTILES, STEPS
+    from edgexfer.gate.machine.host import machine_class
+    from edgexfer.gate.measure.latency import PERCENTILES, STEPS
 
     subject = latency.subject
     threads = "threads as the engine chooses" if latency.threads is None else show.count(latency.threads, "thread")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgexfer.core.bundle import Bundle
     from edgexfer.core.engines import BuiltEngine
     from edgexfer.flow.build import Built
-    from edgexfer.gate.measured import Measured
+    from edgexfer.gate.measure.measured import Measured
 
 
 def build(
@@ -90,7 +90,7 @@ def print_built(made: Built) -> None:
 
 def print_measured(measured: Sequence[Measured]) -> None:
     """Prints the figures of every candidate side by side; nothing where none was measured."""
-    from edgexfer.gate.side_by_side import compared
+    from edgexfer.gate.report.side_by_side import compared
 
     comparison = compared(measured)
     if comparison is None:

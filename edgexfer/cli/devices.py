@@ -50,7 +50,7 @@ def _built_row(device: OnDevice) -> tuple[str, ...]:
 
 
 def _latency_row(device: OnDevice) -> tuple[str, ...]:
-    from edgexfer.gate.host import machine_class
+    from edgexfer.gate.machine.host import machine_class
 
     if device.error is not None:
         return (device.host, *["–"] * 6)

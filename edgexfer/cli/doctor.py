@@ -18,7 +18,7 @@ _EXACT_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 def doctor() -> None:
     """Show what is installed, what is missing, and what mends it."""
-    from edgexfer.gate.host import host_facts, machine_class
+    from edgexfer.gate.machine.host import host_facts, machine_class
 
     facts = host_facts()
     show.line(f"edgexfer {edgexfer.__version__}", "bold")

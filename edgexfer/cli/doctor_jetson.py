@@ -33,7 +33,7 @@ def jetson_rows(facts: dict[str, Any]) -> dict[str, str]:
 def tensorrt_row() -> tuple[str, str | None]:
     """Returns what there is of TensorRT, and None; or what lacks, and the command that mends it."""
     from edgexfer.backends import find_backend
-    from edgexfer.gate.jetson import l4t_release
+    from edgexfer.gate.machine.jetson import l4t_release
 
     backend = find_backend("tensorrt")
     lacking = backend.missing()

@@ -12,7 +12,7 @@ from edgexfer.cli import show
 from edgexfer.cli.options import BackendOption, BundleArgument, RecordOption, ThreadsOption
 
 if TYPE_CHECKING:
-    from edgexfer.gate.evaluation import Evaluation
+    from edgexfer.gate.measure.evaluation import Evaluation
 
 _CLASSES = 20
 _LISTED = 10
@@ -38,7 +38,7 @@ def evaluate(
     The bundle knows by content which images it was trained with. By default only images that were held out
     judge it: test images and new ones; where there are none val, and only then train, with a warning.
     """
-    from edgexfer.gate.evaluate import evaluate as ask
+    from edgexfer.gate.measure.evaluate import evaluate as ask
 
     show.check_place(json_file)
     with show.progress("evaluating") as moved:

@@ -17,7 +17,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained HTML page: curves, confusion, float and INT8 side by side, provenance."""
-    from edgexfer.gate.report import report as write_report
+    from edgexfer.gate.report.page import report as write_report
 
     place = artifact.resolve()
     page = write_report(artifact, out or place.with_name(f"{place.name}.html"))

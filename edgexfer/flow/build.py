@@ -19,9 +19,9 @@ from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import DataError
 from edgexfer.core.threads import Progress
 from edgexfer.flow.choose import Choice, choose
-from edgexfer.gate.evaluate import evaluate
-from edgexfer.gate.evaluation import Evaluation
-from edgexfer.gate.measured import Measured, read_measured
+from edgexfer.gate.measure.evaluate import evaluate
+from edgexfer.gate.measure.evaluation import Evaluation
+from edgexfer.gate.measure.measured import Measured, read_measured
 from edgexfer.runtime.classifier import backend_for
 
 FORMAT_VERSION = 1

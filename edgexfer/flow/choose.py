@@ -14,12 +14,12 @@ from pathlib import Path
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.target import PRECISIONS, Target
 from edgexfer.core.threads import Progress
-from edgexfer.gate.bench import bench
-from edgexfer.gate.compare import Comparison, compare
-from edgexfer.gate.evaluate import evaluate
-from edgexfer.gate.evaluation import Evaluation
-from edgexfer.gate.latency import Latency
-from edgexfer.gate.measured import Measured
+from edgexfer.gate.measure.bench import bench
+from edgexfer.gate.measure.compare import Comparison, compare
+from edgexfer.gate.measure.evaluate import evaluate
+from edgexfer.gate.measure.evaluation import Evaluation
+from edgexfer.gate.measure.latency import Latency
+from edgexfer.gate.measure.measured import Measured
 
 _LABELS = {
     "float32": "float",

@@ -14,7 +14,7 @@ from edgexfer.core.staging import staged_folder
 from edgexfer.core.target import load_target
 from edgexfer.core.threads import Progress
 from edgexfer.flow.export import Exported, export
-from edgexfer.gate.report import report
+from edgexfer.gate.report.page import report
 from edgexfer.runtime.classifier import load
 from edgexfer.train.digits import digits
 from edgexfer.train.finetune import finetune

@@ -23,7 +23,7 @@ from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice, choose, judge
 from edgexfer.flow.on import OnDevice, build_on, deliver
 from edgexfer.flow.ship import write_shipped
-from edgexfer.gate.measured import Measured
+from edgexfer.gate.measure.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
 from edgexfer.train.qat import compress

@@ -18,8 +18,8 @@ from edgexfer.core.bundle import Bundle
 from edgexfer.core.dataset import read_dataset
 from edgexfer.core.errors import EdgexferError
 from edgexfer.flow.choose import Choice
-from edgexfer.gate.evaluation import ImageResult
-from edgexfer.gate.measured import measured_from_json
+from edgexfer.gate.measure.evaluation import ImageResult
+from edgexfer.gate.measure.measured import measured_from_json
 from edgexfer.remote.device import Device
 from edgexfer.remote.side_by_side import run_side_by_side
 

@@ -16,7 +16,7 @@ from edgexfer.core.files import write_file
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.staging import staged_folder
 from edgexfer.flow.choose import Choice
-from edgexfer.gate.measured import Measured, write_measured
+from edgexfer.gate.measure.measured import Measured, write_measured
 
 
 def write_shipped(bundle: Bundle, choice: Choice, out: Path, *, simulated: bool, overwrite: bool) -> Bundle:

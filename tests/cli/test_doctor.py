@@ -9,8 +9,8 @@ import pytest
 from edgexfer.backends import tensorrt
 from edgexfer.cli import doctor_jetson
 from edgexfer.cli.doctor_jetson import bindings_remedy
-from edgexfer.gate import host
-from edgexfer.gate.host import host_facts
+from edgexfer.gate.machine import host
+from edgexfer.gate.machine.host import host_facts
 from tests.cli.terminal import Terminal
 from tests.gate.machines import ORIN_NANO_SUPER, THOR, XAVIER_NX, Tree, plant
 

@@ -8,7 +8,7 @@ import pytest
 import edgexfer as package
 from edgexfer.cli.main import app
 from edgexfer.core.target import target_names
-from edgexfer.gate.measurement import measurement_from_json, read_measurement
+from edgexfer.gate.measure.measurement import measurement_from_json, read_measurement
 from edgexfer.train.backbones import BACKBONES
 from tests.bundles import make_bundle
 from tests.cli.terminal import Terminal

@@ -16,7 +16,7 @@ from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice
 from edgexfer.flow.export import export
 from edgexfer.flow.ship import write_shipped
-from edgexfer.gate.measured import measured_from_json, read_measured
+from edgexfer.gate.measure.measured import measured_from_json, read_measured
 from edgexfer.runtime.classifier import load
 from tests.backends.tensorrt.machine import Machine
 from tests.train.exports import Exports
@@ -30,8 +30,8 @@ PRECISIONS = ["int8", "int8-depthwise-float16", "float16"]
 @pytest.fixture(autouse=True)
 def _short_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is proven here does not hang on how well the clock was read.
-    monkeypatch.setattr("edgexfer.gate.timing._WARMUP_SECONDS", SECONDS)
-    monkeypatch.setattr("edgexfer.gate.compare._LEAST_BLOCKS", 2)
+    monkeypatch.setattr("edgexfer.gate.measure.timing._WARMUP_SECONDS", SECONDS)
+    monkeypatch.setattr("edgexfer.gate.measure.compare._LEAST_BLOCKS", 2)
 
 
 @pytest.fixture

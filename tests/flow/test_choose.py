@@ -9,10 +9,10 @@ import pytest
 
 from edgexfer.core.target import Target
 from edgexfer.flow.choose import decide
-from edgexfer.gate.compare import Comparison
-from edgexfer.gate.evaluation import Evaluation, ImageResult
-from edgexfer.gate.latency import STEPS, Latency
-from edgexfer.gate.record import Subject
+from edgexfer.gate.measure.compare import Comparison
+from edgexfer.gate.measure.evaluation import Evaluation, ImageResult
+from edgexfer.gate.measure.latency import STEPS, Latency
+from edgexfer.gate.measure.record import Subject
 
 HERE = Target("t", "a machine under test", "ort", "ort", max_drop=0.01, host={"machine": platform.machine()})
 ELSEWHERE = dataclasses.replace(HERE, host={"machine": "pdp-11"})

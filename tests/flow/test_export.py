@@ -20,7 +20,7 @@ from edgexfer.core.bundle import open_bundle
 from edgexfer.core.errors import DataError, EdgexferError, SettingsError
 from edgexfer.core.target import load_target
 from edgexfer.flow import export as flow
-from edgexfer.gate.measured import read_measured
+from edgexfer.gate.measure.measured import read_measured
 from edgexfer.runtime.classifier import load
 from edgexfer.train.lint import float_operators, lint
 from tests.cli.terminal import files_below

@@ -17,7 +17,7 @@ from edgexfer.core.bundle import open_bundle
 from edgexfer.core.errors import EdgexferError, RemoteError
 from edgexfer.core.target import load_target
 from edgexfer.flow.export import export
-from edgexfer.gate.measured import read_measured
+from edgexfer.gate.measure.measured import read_measured
 from edgexfer.runtime.classifier import load
 from tests.cli.terminal import files_below
 from tests.remote.sshd import Server, serve

@@ -1,0 +1,1 @@
+"""Measuring: a bundle in, an Evaluation or a Latency out, every raw value kept."""
