@@ -1,0 +1,1 @@
+"""Judging: a bundle, limits and a baseline in, verdicts out: pass, fail or inconclusive, each with its reason."""
