@@ -15,6 +15,8 @@ import argparse
 import tempfile
 import time
 import warnings
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +30,14 @@ from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.target import load_calibration, load_target
 from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
-from edgexfer.gate.measure.compare import ratio_of_medians
+from edgexfer.gate.judge.interval import ratio
+from edgexfer.gate.measure.turns import Blocks, joined, rounds
 from edgexfer.train.calibrate import calibration_rows
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.finetune import dataset_of, finetune
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.settings import FinetuneSettings
-
-_BURST = 5
 
 
 def main() -> None:
@@ -79,12 +80,13 @@ def measure(checkpoint: Checkpoint, bundle: Bundle, folder: Path, seconds: float
     print(f"{'network':18}{'p50 ms':>9}{'p95 ms':>9}{'MB':>7}{'top-1':>9}")
     files = {"edgexfer bundle": bundle.model, "quantize_static": static_file, "float": float_file}
     for name, (session, inputs) in sessions.items():
-        p50, p95 = np.percentile(samples[name], [50, 95]) / 1e6
+        p50, p95 = np.percentile(samples[name]["total"], [50, 95]) / 1e6
         top1 = np.mean([_run(session, inputs[i : i + 1]).argmax() == truth[i] for i in range(len(truth))])
         print(f"{name:18}{p50:9.3f}{p95:9.3f}{files[name].stat().st_size / 1e6:7.2f}{100 * top1:8.2f} %")
-    ratio, low, high = ratio_of_medians(samples["edgexfer bundle"], samples["quantize_static"])
-    print(f"bundle / quantize_static: {ratio:.3f} (95 % confidence: {low:.3f} to {high:.3f})")
-    return ratio
+    ours, theirs = samples["edgexfer bundle"], samples["quantize_static"]
+    found = ratio(ours, theirs, lambda calls: float(np.median(calls["total"])), confidence=0.95)
+    print(f"bundle / quantize_static: {found.value:.3f} (95 % confidence: {found.low:.3f} to {found.high:.3f})")
+    return found.value
 
 
 def _digits_run(folder: Path) -> Path:
@@ -150,23 +152,21 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.generic]) -> N
 
 def _in_turns(
     sessions: dict[str, tuple[onnxruntime.InferenceSession, NDArray[np.generic]]], seconds: float
-) -> dict[str, list[int]]:
-    samples: dict[str, list[int]] = {name: [] for name in sessions}
-    for session, inputs in sessions.values():
-        for _ in range(20):
-            _run(session, inputs[:1])
-    end, turn = time.perf_counter() + seconds * len(sessions), 0
-    while time.perf_counter() < end:
-        for name in (*sessions, *reversed(sessions)):
-            session, inputs = sessions[name]
-            _run(session, inputs[:1])  # the others have emptied the caches
-            for i in range(_BURST):
-                image = inputs[(turn + i) % len(inputs)][None]
-                began = time.perf_counter_ns()
-                _run(session, image)
-                samples[name].append(time.perf_counter_ns() - began)
-        turn += _BURST
-    return samples
+) -> dict[str, Blocks]:
+    openers = [partial(nullcontext, partial(_timed, session, inputs)) for session, inputs in sessions.values()]
+    end, taken = time.perf_counter() + seconds * len(sessions), []
+    for made in rounds(openers):
+        taken.append(made.sides)
+        if time.perf_counter() >= end:
+            break
+    return {name: joined([sides[number] for sides in taken]) for number, name in enumerate(sessions)}
+
+
+def _timed(session: onnxruntime.InferenceSession, inputs: NDArray[np.generic], index: int) -> dict[str, int]:
+    image = inputs[index % len(inputs)][None]
+    began = time.perf_counter_ns()
+    _run(session, image)
+    return {"total": time.perf_counter_ns() - began}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from edgexfer.cli.training import going_on_with, log_lines
 from edgexfer.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from edgexfer.gate.measure.compare import Comparison
+    from edgexfer.gate.judge.compare import Comparison
     from edgexfer.gate.measure.latency import Latency
 
 
@@ -59,7 +59,7 @@ def bench(
                 progress=moved,
             )
         else:
-            from edgexfer.gate.measure import compare as both
+            from edgexfer.gate.judge import compare as both
 
             result = both.compare(
                 bundle,

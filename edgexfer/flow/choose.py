@@ -14,8 +14,8 @@ from pathlib import Path
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.target import PRECISIONS, Target
 from edgexfer.core.threads import Progress
+from edgexfer.gate.judge.compare import Comparison, compare
 from edgexfer.gate.measure.bench import bench
-from edgexfer.gate.measure.compare import Comparison, compare
 from edgexfer.gate.measure.evaluate import evaluate
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.latency import Latency

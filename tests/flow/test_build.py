@@ -31,7 +31,7 @@ PRECISIONS = ["int8", "int8-depthwise-float16", "float16"]
 def _short_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is proven here does not hang on how well the clock was read.
     monkeypatch.setattr("edgexfer.gate.measure.timing._WARMUP_SECONDS", SECONDS)
-    monkeypatch.setattr("edgexfer.gate.measure.compare._LEAST_BLOCKS", 2)
+    monkeypatch.setattr("edgexfer.gate.judge.compare._LEAST_BLOCKS", 2)
 
 
 @pytest.fixture

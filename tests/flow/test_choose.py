@@ -9,7 +9,7 @@ import pytest
 
 from edgexfer.core.target import Target
 from edgexfer.flow.choose import decide
-from edgexfer.gate.measure.compare import Comparison
+from edgexfer.gate.judge.compare import Comparison
 from edgexfer.gate.measure.evaluation import Evaluation, ImageResult
 from edgexfer.gate.measure.latency import STEPS, Latency
 from edgexfer.gate.measure.record import Subject

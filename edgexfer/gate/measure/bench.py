@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 
 from edgexfer.core.bundle import Bundle
@@ -13,7 +13,6 @@ from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.latency import STEPS, Latency
 from edgexfer.gate.measure.record import subject_of
 from edgexfer.gate.measure.timing import (
-    Samples,
     check_seconds,
     doubts,
     encoded_images,
@@ -58,12 +57,17 @@ def bench(
         files, description = encoded_images(classifier.bundle, images)
         subject = subject_of(classifier)
         host = host_facts(engine=subject.engine, threads=threads)
-        warmup, steady = warm_up(classifier, files)
-        samples: Samples = {step: [] for step in STEPS}
+
+        def call(index: int) -> dict[str, int]:
+            return timed_call(classifier, files[index % len(files)])
+
+        warmup, steady, _ = warm_up(call)
+        samples: dict[str, list[int]] = {step: [] for step in STEPS}
         with quiet_collector():
             started = told = time.perf_counter()
-            for data in cycle(files):
-                timed_call(classifier, data, samples)
+            for index in count():
+                for step, duration in call(index).items():
+                    samples[step].append(duration)
                 now = time.perf_counter()
                 if now - started >= seconds and len(samples["total"]) >= _LEAST_CALLS:
                     break

@@ -1,4 +1,4 @@
-"""Timing: the clockwork that `bench` and `compare` share. One image at a time, as a device does it.
+"""Timing: the clockwork of all that measures latency. One image at a time, as a device does it.
 
 Timed are decode (bytes of a file to RGB), resize (to the network's pixels), inference (pixels to probabilities)
 and total (all three, as `classifier(image)` does them).
@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,6 @@ _WARMUP_WINDOW = 10
 _WARMUP_SECONDS = 3.0
 _STEADY = 0.05
 _SPREAD = 2.0  # p95 / p50 of a fixed amount of arithmetic on a quiet machine stays far below
-
-Samples = dict[str, list[int]]
 
 
 def check_seconds(seconds: float) -> None:
@@ -59,40 +57,54 @@ def encoded_images(bundle: Bundle, images: str | Path | None) -> tuple[list[byte
     return files, f"{len(files)} reference images as JPEG of {CAMERA[0]} x {CAMERA[1]} pixels"
 
 
-def warm_up(classifier: Classifier, files: Sequence[bytes]) -> tuple[int, bool]:
+def warm_up(
+    side: Callable[[int], Mapping[str, int]],
+    *,
+    clock: Callable[[], int] = time.perf_counter_ns,
+    calls: int | None = None,
+) -> tuple[int, bool, float]:
     """Calls until two windows of 10 calls have medians within 5 %, or 3 seconds have passed.
 
+    Args:
+        side: makes one call with the image of this index; returns the nanoseconds of each step.
+        clock: nanoseconds.
+        calls: so many and no more, where the process is warm already.
+
     Returns:
-        How many calls were made, and whether they became steady.
+        How many calls were made, whether they became steady, and the nanoseconds of a median call.
     """
-    samples: Samples = {step: [] for step in STEPS}
-    started, previous = time.perf_counter(), 0.0
-    for data in cycle(files):
-        timed_call(classifier, data, samples)
-        calls = len(samples["total"])
-        late = time.perf_counter() - started > _WARMUP_SECONDS
-        if calls % _WARMUP_WINDOW == 0:
-            median = float(np.median(samples["total"][-_WARMUP_WINDOW:]))
+    samples: list[int] = []
+    started, previous = clock(), 0.0
+    for index in count():
+        samples.append(side(index)["total"])
+        if calls is not None:
+            if len(samples) == calls:
+                return calls, True, float(np.median(samples))
+            continue
+        late = clock() - started > _WARMUP_SECONDS * 1e9
+        if len(samples) % _WARMUP_WINDOW == 0:
+            median = float(np.median(samples[-_WARMUP_WINDOW:]))
             if abs(median - previous) <= _STEADY * median:
-                return calls, True
+                return len(samples), True, median
             previous = median
         if late:
             break
-    return len(samples["total"]), False
+    return len(samples), False, float(np.median(samples[-_WARMUP_WINDOW:]))
 
 
-def timed_call(classifier: Classifier, data: bytes, samples: Samples) -> None:
-    """Classifies one encoded image and appends the nanoseconds of each step to `samples`."""
-    preprocess, now = classifier.preprocess, time.perf_counter_ns
-    start = now()
+def timed_call(
+    classifier: Classifier, data: bytes, *, clock: Callable[[], int] = time.perf_counter_ns
+) -> dict[str, int]:
+    """Classifies one encoded image; returns the nanoseconds of each step."""
+    preprocess = classifier.preprocess
+    start = clock()
     image = decode(data, at_least=(preprocess.height, preprocess.width))
-    decoded = now()
+    decoded = clock()
     pixels = resize_image(image, preprocess)
-    resized = now()
+    resized = clock()
     classifier.probabilities(pixels[np.newaxis])
-    end = now()
-    for step, duration in zip(STEPS, (decoded - start, resized - decoded, end - resized, end - start), strict=True):
-        samples[step].append(duration)
+    end = clock()
+    return dict(zip(STEPS, (decoded - start, resized - decoded, end - resized, end - start), strict=True))
 
 
 @contextmanager
@@ -109,7 +121,12 @@ def quiet_collector() -> Iterator[None]:
 
 
 def doubts(
-    samples: Samples, host: dict[str, Any], after: dict[str, Any], *, steady: bool, target: Target | None = None
+    samples: Mapping[str, Sequence[int]],
+    host: dict[str, Any],
+    after: dict[str, Any],
+    *,
+    steady: bool,
+    target: Target | None = None,
 ) -> tuple[str, ...]:
     """Returns why the samples are not to be trusted, in sentences.
 

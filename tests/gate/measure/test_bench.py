@@ -8,9 +8,9 @@ import pytest
 
 from edgexfer.core.errors import DataError, SettingsError
 from edgexfer.core.target import load_target
+from edgexfer.gate.judge.compare import compare
 from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.measure.bench import bench
-from edgexfer.gate.measure.compare import compare, ratio_of_medians
 from edgexfer.gate.measure.latency import STEPS, Latency
 from edgexfer.gate.measure.measurement import measurement_from_json
 from edgexfer.gate.measure.timing import doubts
@@ -89,27 +89,6 @@ def test_a_faster_bundle_is_told_from_a_slower_one(tmp_path: Path) -> None:
     record = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert (record["kind"], record["format_version"]) == ("comparison", 1)
     assert measurement_from_json(record["against"]) == result.against
-
-
-def test_the_ratio_of_medians_knows_what_it_cannot_tell() -> None:
-    rng = np.random.default_rng(0)
-    same = [rng.normal(1e6, 1e5, 400).astype(int).tolist() for _ in range(2)]
-    ratio, low, high = ratio_of_medians(*same)
-    assert low < 1 < high
-    assert low < ratio < high
-    ratio, low, high = ratio_of_medians([2 * value for value in same[0]], same[1])
-    assert 1.9 < low < ratio < high < 2.1
-    assert ratio_of_medians(*same) == ratio_of_medians(*same)
-
-
-def test_drift_is_not_taken_for_a_difference() -> None:
-    # The machine slows down to half its speed meanwhile; both sides took turns, so the ratio holds.
-    drift = np.repeat(np.linspace(1, 2, 40), 10)
-    rng = np.random.default_rng(1)
-    sides = [(1e6 * drift * rng.normal(1, 0.02, 400)).astype(int).tolist() for _ in range(2)]
-    ratio, low, high = ratio_of_medians(*sides)
-    assert low <= 1 <= high
-    assert ratio == pytest.approx(1, abs=0.05)
 
 
 def test_what_makes_samples_doubtful_is_said() -> None:

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import pytest
+
+from edgexfer.gate.measure.turns import BURST, Side, joined, rounds, take_block
+
+
+class Machine:
+    """Two sides on a clock of their own; remembers who was called with which image."""
+
+    def __init__(self, *durations_ns: int) -> None:
+        self.durations_ns, self.now_ns = durations_ns, 0
+        self.calls: list[tuple[int, int]] = []
+        self.opened: list[int] = []
+
+    def clock(self) -> int:
+        return self.now_ns
+
+    def side(self, number: int) -> Side:
+        def call(index: int) -> dict[str, int]:
+            self.calls.append((number, index))
+            self.now_ns += self.durations_ns[number]
+            return {"total": self.durations_ns[number]}
+
+        return call
+
+    @contextmanager
+    def opener(self, number: int) -> Iterator[Side]:
+        self.opened.append(number)
+        yield self.side(number)
+
+
+def test_a_block_goes_there_and_back_with_the_same_images_for_both() -> None:
+    machine = Machine(1, 1)
+    samples = take_block([machine.side(0), machine.side(1)], 7, draw=random.Random(0))
+    turns = [number for number, _ in machine.calls]
+    order = [turns[i] for i in range(0, len(turns), len(turns) // 4)]
+    assert order in ([0, 1, 1, 0], [1, 0, 0, 1])
+    assert [image for number, image in machine.calls if number == 0] == [
+        image for number, image in machine.calls if number == 1
+    ]
+    assert all(len(side["total"]) == 2 * BURST for side in samples)
+
+
+def test_who_begins_is_drawn() -> None:
+    machine, begun = Machine(1, 1), set()
+    draw = random.Random(3)
+    for _ in range(20):
+        machine.calls.clear()
+        take_block([machine.side(0), machine.side(1)], draw=draw)
+        begun.add(machine.calls[0][0])
+    assert begun == {0, 1}
+
+
+def test_every_round_opens_both_anew_and_measures_for_its_time() -> None:
+    machine = Machine(1_000_000, 1_100_000)
+    taken = list(
+        islice(rounds([lambda: machine.opener(0), lambda: machine.opener(1)], seconds=0.5, clock=machine.clock), 4)
+    )
+    assert sorted(machine.opened) == [0] * 4 + [1] * 4
+    assert len({tuple(machine.opened[i : i + 2]) for i in range(0, 8, 2)}) == 2
+    for made in taken:
+        blocks, calls = made.sides[0]["total"].shape
+        assert calls == 2 * BURST
+        # A block is 2 x (5 + 2) calls of each side.
+        assert blocks == pytest.approx(0.5 / (14 * 2.1e-3), abs=1)
+        assert made.steady
+    whole = joined([made.sides[1] for made in taken])
+    assert len(whole["total"]) == sum(len(made.sides[1]["total"]) for made in taken)
+    assert (whole["total"] == 1_100_000).all()
+
+
+def test_slow_networks_get_shorter_bursts() -> None:
+    machine = Machine(80_000_000, 80_000_000)
+    (made,) = islice(
+        rounds([lambda: machine.opener(0), lambda: machine.opener(1)], seconds=0.1, clock=machine.clock), 1
+    )
+    assert made.sides[0]["total"].shape[1] < 2 * BURST
