@@ -28,14 +28,21 @@ def objections(host: dict[str, Any], after: dict[str, Any], target: Target | Non
         after: reading of `device_state` from after it.
         target: the profile that the bundle was made for; None where it does not matter.
     """
+    found = [_heat(after), _load(host)]
+    return [*disqualifying(host, after, target), *(reason for reason in found if reason)]
+
+
+def disqualifying(host: dict[str, Any], after: dict[str, Any], target: Target | None = None) -> list[str]:
+    """Returns those objections that make times worthless, whatever the samples look like; arguments as `objections`.
+
+    Load and heat are not among them: what they did is seen in the samples, as drift.
+    """
     found = [
         throttled_between(host["throttling"], after["throttling"]),
         _power_mode(host, after, target),
         _clocks(host, after),
-        _heat(after),
         _memory(host, after),
         _gpu(after),
-        _load(host),
         _governor(host),
     ]
     return [reason for reason in found if reason]
