@@ -1,0 +1,1 @@
+"""Outputs: a GateResult as JUnit XML, Markdown, annotations and words."""
