@@ -1,0 +1,189 @@
+"""Stored: the candidate against the samples of a baseline's file, where the old bundle itself is not at hand.
+
+Both were measured in turns with the reference workload, each on its own day. A call counts in units of the workload's
+median, so that a machine that is slower today is slower on both sides:
+
+    ratio = (candidate / workload, now) / (baseline / workload, then)
+
+What two runs of one bundle still differ by after that is no regression. `EXTRA` is what they were seen to differ by,
+and is added to the limit; the verdict says so. To see less, give the old bundle itself: `--baseline BUNDLE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexfer.gate.judge.baseline import Baseline
+from edgexfer.gate.judge.interval import CONFIDENCE, Interval, levels
+from edgexfer.gate.judge.limits import Limit
+from edgexfer.gate.judge.verdict import Outcome, Verdict
+from edgexfer.gate.measure.turns import Blocks
+from edgexfer.gate.measure.workload import WORKLOAD
+from edgexfer.gate.metrics import Calls
+
+EXTRA = 0.10
+"""Of the reference. Runs of one bundle on a cloud machine that was up to 45 % slower in some of them: the ratio of two
+medians lay within 10 % (docs/gates.md has the table)."""
+EXTRA_OF_TAILS = {"latency_p95_ms": 0.25, "inference_p95_ms": 0.25, "latency_p99_ms": 0.50}
+"""The tail is made by what else the machine does, which the workload's median does not know."""
+LEAST_BLOCKS = 24
+_RESAMPLES = 1000
+
+
+def extra_of(limit: Limit) -> float:
+    """Returns how much is added to a limit against a stored baseline, as a fraction of the reference."""
+    return EXTRA_OF_TAILS.get(limit.metric, EXTRA)
+
+
+def mismatch(baseline: Baseline, *, machine_class: str, threads: int | None, images: str) -> str | None:
+    """Returns why today's times cannot be compared with those of the baseline, in words; None where they can.
+
+    Args:
+        baseline: what was accepted.
+        machine_class: of this machine.
+        threads: of one inference today.
+        images: what is measured with today, in words.
+    """
+    if baseline.machine_class != machine_class:
+        return f"the baseline was measured on '{baseline.machine_class}', this is '{machine_class}'"
+    if baseline.workload_name != WORKLOAD:
+        return f"the baseline was measured beside workload {baseline.workload_name}, this edgexfer has {WORKLOAD}"
+    if baseline.threads != threads:
+        return f"the baseline was measured with {_threads(baseline.threads)}, this is with {_threads(threads)}"
+    if baseline.images != images:
+        return f"the baseline was measured with {baseline.images}, this is with {images}"
+    return None
+
+
+def judge_stored(
+    limit: Limit,
+    candidate: Blocks,
+    workload: Blocks,
+    baseline: Baseline,
+    *,
+    machine_class: str,
+    threads: int | None = None,
+    images: str = "",
+    seed: int = 0,
+) -> Verdict:
+    """Judges "max_regress" of a metric of "calls".
+
+    Args:
+        limit: what the metric may lose.
+        candidate: {step: nanoseconds [blocks, calls]}.
+        workload: {"total": nanoseconds [blocks, calls]} of the reference workload, in turns with the candidate.
+        baseline: what was accepted.
+        machine_class: of this machine; another one than the baseline's is inconclusive.
+        threads: of one inference; likewise.
+        images: what was measured with, in words; likewise.
+        seed: of the bootstrap.
+
+    Returns:
+        `reference` is the baseline's figure at this machine's speed of today.
+    """
+    value = _figure(limit, candidate)
+    if reason := mismatch(baseline, machine_class=machine_class, threads=threads, images=images):
+        return Verdict(
+            limit, "inconclusive", f"{reason}: accept a baseline here with `edgexfer baseline accept`", value
+        )
+    then, then_workload = baseline.calls(), baseline.workload()
+    blocks, blocks_then = len(candidate["total"]), len(then["total"])
+    if min(blocks, blocks_then) < LEAST_BLOCKS:
+        said = f"only {blocks} turns were measured and {blocks_then} are stored, {LEAST_BLOCKS} are the least"
+        return Verdict(limit, "inconclusive", f"{said}: measure longer with --seconds", value)
+    ratio = _ratio(limit.of.value, (candidate, workload), (then, then_workload), seed)
+    reference = value / ratio.value
+    scale = 1.0 if limit.relative else reference
+    change = [scale * (end - 1) for end in (ratio.value, ratio.low, ratio.high)]
+    extra = scale * extra_of(limit)
+    better, worse = (change[1], change[2]) if limit.of.better == "lower" else (-change[2], -change[1])
+    outcome: Outcome = "inconclusive"
+    if better > limit.value + extra:
+        outcome = "fail"
+    elif worse <= limit.value + extra:
+        outcome = "pass"
+    evidence: dict[str, Any] = {
+        "stored": True,
+        "blocks": blocks,
+        "blocks_then": blocks_then,
+        "confidence": CONFIDENCE,
+        "ratio": ratio.value,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+        "reference_then": _figure(limit, then),
+        "workload_ms": _median_ms(workload),
+        "workload_then_ms": _median_ms(then_workload),
+        "extra": extra,
+        "tolerance": limit.value + extra,
+    }
+    return Verdict(
+        limit,
+        outcome,
+        _reason(limit, change, extra, outcome),
+        value,
+        reference,
+        change[0],
+        change[1],
+        change[2],
+        evidence,
+    )
+
+
+def _ratio(
+    figure: Callable[[Calls], float], now: tuple[Blocks, Blocks], then: tuple[Blocks, Blocks], seed: int
+) -> Interval:
+    today, drawn_today = _in_workloads(figure, *now, seed)
+    past, drawn_past = _in_workloads(figure, *then, seed + 1)
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(drawn_today / drawn_past, (tail, 100 - tail))
+    return Interval(today / past, float(low), float(high))
+
+
+def _in_workloads(
+    figure: Callable[[Calls], float], calls: Blocks, workload: Blocks, seed: int
+) -> tuple[float, NDArray[np.float64]]:
+    # The figure of calls in units of the workload's median, and the same of blocks that are drawn with replacement.
+    level = levels((calls, workload))
+    scale = (level / np.median(level))[:, None]
+    even = {step: values / scale for step, values in calls.items()}
+    ticks = workload["total"] / scale
+
+    def of(rows: NDArray[np.int64]) -> float:
+        tick = np.median(ticks[rows])
+        return figure({step: (values[rows] / tick).reshape(-1) for step, values in even.items()})
+
+    blocks = len(level)
+    drawn = np.random.default_rng(seed).integers(0, blocks, (_RESAMPLES, blocks))
+    return of(np.arange(blocks)), np.array([of(rows) for rows in drawn])
+
+
+def _figure(limit: Limit, calls: Blocks) -> float:
+    return float(limit.of.value({step: values.reshape(-1).astype(np.float64) for step, values in calls.items()}))
+
+
+def _median_ms(workload: Blocks) -> float:
+    return float(np.median(workload["total"])) / 1e6
+
+
+def _reason(limit: Limit, change: list[float], extra: float, outcome: Outcome) -> str:
+    def amount(number: float, sign: str = "+") -> str:
+        return f"{100 * number:{sign}.1f} %" if limit.relative else f"{number:{sign}.3g} {limit.of.unit}"
+
+    said = (
+        f"{amount(change[0])} against the stored baseline at this machine's speed of today ({100 * CONFIDENCE:g} % "
+        f"confidence: {amount(change[1])} to {amount(change[2])}; the limit of {amount(limit.value, '')} and "
+        f"{amount(extra, '')} for two different runs)"
+    )
+    if outcome == "inconclusive":
+        return f"{said}: measure longer with --seconds, or against the old bundle itself with --baseline BUNDLE"
+    return said
+
+
+def _threads(number: int | None) -> str:
+    if number is None:
+        return "threads as the engine chooses"
+    return "1 thread" if number == 1 else f"{number} threads"
