@@ -31,7 +31,7 @@ from edgexfer.core.target import load_calibration, load_target
 from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
 from edgexfer.gate.judge.interval import ratio
-from edgexfer.gate.measure.turns import Blocks, joined, rounds
+from edgexfer.gate.measure.turns import Blocks, Turns
 from edgexfer.train.calibrate import calibration_rows
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.deploy import DeployNetwork
@@ -154,12 +154,10 @@ def _in_turns(
     sessions: dict[str, tuple[onnxruntime.InferenceSession, NDArray[np.generic]]], seconds: float
 ) -> dict[str, Blocks]:
     openers = [partial(nullcontext, partial(_timed, session, inputs)) for session, inputs in sessions.values()]
-    end, taken = time.perf_counter() + seconds * len(sessions), []
-    for made in rounds(openers):
-        taken.append(made.sides)
-        if time.perf_counter() >= end:
-            break
-    return {name: joined([sides[number] for sides in taken]) for number, name in enumerate(sessions)}
+    turns = Turns(openers, threads=1)
+    while turns.seconds < seconds * len(sessions):
+        turns.more()
+    return dict(zip(sessions, turns.sides, strict=True))
 
 
 def _timed(session: onnxruntime.InferenceSession, inputs: NDArray[np.generic], index: int) -> dict[str, int]:

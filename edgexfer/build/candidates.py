@@ -10,16 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgexfer.backends import EngineBuilder
-from edgexfer.core.agreement import agreement
+from edgexfer.core.agreement import TOLERANCE, agreement
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import BackendError
 from edgexfer.core.threads import Progress
 from edgexfer.runtime.classifier import load
-
-TOLERANCE = {"float32": 0.01, "float16": 0.03, "int8-depthwise-float16": 0.15, "int8": 0.15}
-"""Largest difference of a probability between an engine and the exported network. Engines add in another order, take
-TF32 for float32, and round once in INT8 where the simulation rounds twice."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+TOLERANCE = {"float32": 0.01, "float16": 0.03, "int8-depthwise-float16": 0.15, "int8": 0.15}
+"""Largest difference of a probability between an engine and the exported network. Engines add in another order, take
+TF32 for float32, and round once in INT8 where the simulation rounds twice."""
+
 
 @dataclass(frozen=True)
 class Agreement:

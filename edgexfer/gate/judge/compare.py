@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.latency import Latency
 from edgexfer.gate.measure.record import FORMAT_VERSION, subject_of
 from edgexfer.gate.measure.timing import check_seconds, doubts, encoded_images
-from edgexfer.gate.measure.turns import ROUND_SECONDS, Round, bundle_side, joined, rounds
+from edgexfer.gate.measure.turns import ROUND_SECONDS, Turns, bundle_side
 from edgexfer.runtime.classifier import load
 
 SECONDS = 10.0
@@ -107,27 +106,23 @@ def compare(
         bundles = (a.bundle, b.bundle)
     files, description = encoded_images(bundles[0], images)
     host = host_facts(engine=subjects[0].engine, threads=threads)
-    openers = [partial(bundle_side, opened, files, backend=backend, threads=threads) for opened in bundles]
-    taken: list[Round] = []
-    started = time.perf_counter()
-    for made in rounds(openers, seconds=min(ROUND_SECONDS, seconds)):
-        taken.append(made)
-        passed = time.perf_counter() - started
+    openers = [partial(bundle_side, one, files, backend=backend, threads=threads) for one in bundles]
+    turns = Turns(openers, threads=threads)
+    while turns.seconds < seconds or len(turns.sides[0]["total"]) < _LEAST_BLOCKS:
+        turns.more(min(ROUND_SECONDS, seconds))
         if progress is not None:
-            progress(min(passed, seconds), seconds)
-        if passed >= seconds and sum(len(one.sides[0]["total"]) for one in taken) >= _LEAST_BLOCKS:
-            break
+            progress(min(turns.seconds, seconds), seconds)
     after = device_state()
-    sides = [joined([one.sides[number] for one in taken]) for number in (0, 1)]
+    sides = turns.sides
     flat = [{step: tuple(values.reshape(-1).tolist()) for step, values in side.items()} for side in sides]
     first, second = (
         Latency(
             subject=subject,
             images=description,
             samples_ns=samples,
-            warmup=sum(one.warmup[number] for one in taken),
+            warmup=turns.warmup[number],
             threads=threads,
-            warnings=doubts(samples, host, after, steady=all(one.steady for one in taken), target=opened.target),
+            warnings=doubts(samples, host, after, steady=turns.steady, target=opened.target),
             host={**host, "engine": subject.engine, "after": after},
         )
         for number, (subject, opened, samples) in enumerate(zip(subjects, bundles, flat, strict=True))

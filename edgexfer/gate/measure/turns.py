@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.gate.measure.affinity import held_cpus
 from edgexfer.gate.measure.timing import quiet_collector, timed_call, warm_up
 from edgexfer.runtime.classifier import load
 
@@ -27,6 +27,7 @@ Side: TypeAlias = Callable[[int], Mapping[str, int]]
 """Makes one call with the image of this index; returns the nanoseconds of each step."""
 Blocks: TypeAlias = "dict[str, NDArray[np.int64]]"
 """{step: nanoseconds of one side's calls, int64 [blocks, calls]}."""
+Opener: TypeAlias = Callable[[], "AbstractContextManager[Side]"]
 Clock: TypeAlias = Callable[[], int]
 
 BURST = 5
@@ -36,56 +37,76 @@ _BLOCK_SECONDS = 0.5  # slow networks get shorter bursts, so that a block stays 
 _AGAIN_WARM = 10  # calls of a side that was opened before in this process
 
 
-@dataclass(frozen=True)
-class Round:
-    """What was measured between one opening of all sides and the next.
+class Turns:
+    """Several sides and what was measured of them so far; each call of `more` adds a round.
 
     Attributes:
-        sides: the calls of each side, in the order in which the sides were given.
-        warmup: calls of each side that were not counted before the first block.
-        steady: whether each side's times had settled by then.
+        seconds: of measuring so far, opening and warm-up included.
+        warmup: calls of each side that were not counted.
+        steady: whether every side's times had settled before they were counted.
     """
 
-    sides: tuple[Blocks, ...]
-    warmup: tuple[int, ...]
-    steady: bool
+    def __init__(
+        self,
+        openers: Sequence[Opener],
+        *,
+        threads: int | None = None,
+        seed: int = 0,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        """Measures nothing yet.
 
+        Args:
+            openers: one for each side; opened anew for every round.
+            threads: of one inference; so many CPUs are held while a round lasts (measure/affinity.py).
+            seed: of all that is drawn.
+            clock: nanoseconds.
+        """
+        self.seconds = 0.0
+        self._openers, self._threads, self._clock = tuple(openers), threads, clock
+        self._draw = random.Random(seed)
+        self._taken: list[tuple[Blocks, ...]] = []
+        self._image = self._burst = 0
+        self.warmup: tuple[int, ...] = (0,) * len(self._openers)
+        self.steady = True
 
-def rounds(
-    openers: Sequence[Callable[[], AbstractContextManager[Side]]],
-    *,
-    seed: int = 0,
-    seconds: float = ROUND_SECONDS,
-    clock: Clock = time.perf_counter_ns,
-    between: Callable[[], None] | None = None,
-) -> Iterator[Round]:
-    """Measures for as long as the caller asks for more; one Round of about `seconds` after the other.
+    def more(self, seconds: float = ROUND_SECONDS) -> None:
+        """Opens every side anew, in an order that is drawn, and measures one more round.
 
-    Args:
-        openers: one for each side; opened anew for every round, in an order that is drawn.
-        seed: of all that is drawn.
-        seconds: of one round, opening and warm-up aside; at least one block is measured.
-        clock: nanoseconds.
-        between: called after each block, outside what is timed; may raise to end it all.
-    """
-    draw, image, first, burst = random.Random(seed), 0, True, 0
-    while True:
-        with ExitStack() as stack:
-            order = draw.sample(range(len(openers)), len(openers))
-            opened = {number: stack.enter_context(openers[number]()) for number in order}
-            sides = [opened[number] for number in range(len(openers))]
-            warmed = [warm_up(side, clock=clock, calls=None if first else _AGAIN_WARM) for side in sides]
-            burst = burst or _fitting_burst([median for _, _, median in warmed])
-            taken: list[list[dict[str, list[int]]]] = []
+        Args:
+            seconds: of blocks, opening and warm-up aside; at least one block is measured.
+        """
+        began = self._clock()
+        with held_cpus(self._threads), ExitStack() as stack:
+            order = self._draw.sample(range(len(self._openers)), len(self._openers))
+            opened = {number: stack.enter_context(self._openers[number]()) for number in order}
+            sides = [opened[number] for number in range(len(self._openers))]
+            again = _AGAIN_WARM if self._taken else None
+            warmed = [warm_up(side, clock=self._clock, calls=again) for side in sides]
+            self._burst = self._burst or _fitting_burst([median for _, _, median in warmed])
+            blocks: list[list[dict[str, list[int]]]] = []
             stack.enter_context(quiet_collector())
-            started = clock()
-            while not taken or clock() - started < seconds * 1e9:
-                taken.append(take_block(sides, image, burst=burst, draw=draw))
-                image += 2 * burst
-                if between is not None:
-                    between()
-        first = False
-        yield Round(_stacked(taken), tuple(calls for calls, _, _ in warmed), all(steady for _, steady, _ in warmed))
+            started = self._clock()
+            while not blocks or self._clock() - started < seconds * 1e9:
+                blocks.append(take_block(sides, self._image, burst=self._burst, draw=self._draw))
+                self._image += 2 * self._burst
+        self._taken.append(_stacked(blocks))
+        self.warmup = tuple(had + calls for had, (calls, _, _) in zip(self.warmup, warmed, strict=True))
+        self.steady = self.steady and all(steady for _, steady, _ in warmed)
+        self.seconds += (self._clock() - began) / 1e9
+
+    @property
+    def rounds(self) -> int:
+        """How often all sides were opened and measured."""
+        return len(self._taken)
+
+    @property
+    def sides(self) -> tuple[Blocks, ...]:
+        """All blocks of each side; there is one round or more."""
+        return tuple(
+            {step: np.concatenate([taken[number][step] for taken in self._taken]) for step in side}
+            for number, side in enumerate(self._taken[0])
+        )
 
 
 def take_block(
@@ -117,11 +138,6 @@ def take_block(
                 for step, duration in sides[number](index).items():
                     samples[number].setdefault(step, []).append(duration)
     return samples
-
-
-def joined(parts: Sequence[Blocks]) -> Blocks:
-    """Puts the blocks of several rounds of one side together."""
-    return {step: np.concatenate([part[step] for part in parts]) for step in parts[0]}
 
 
 @contextmanager

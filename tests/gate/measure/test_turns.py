@@ -3,11 +3,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 
 import pytest
 
-from edgexfer.gate.measure.turns import BURST, Side, joined, rounds, take_block
+from edgexfer.gate.measure.turns import BURST, ROUND_SECONDS, Side, Turns, take_block
 
 
 class Machine:
@@ -59,25 +58,24 @@ def test_who_begins_is_drawn() -> None:
 
 def test_every_round_opens_both_anew_and_measures_for_its_time() -> None:
     machine = Machine(1_000_000, 1_100_000)
-    taken = list(
-        islice(rounds([lambda: machine.opener(0), lambda: machine.opener(1)], seconds=0.5, clock=machine.clock), 4)
-    )
-    assert sorted(machine.opened) == [0] * 4 + [1] * 4
-    assert len({tuple(machine.opened[i : i + 2]) for i in range(0, 8, 2)}) == 2
-    for made in taken:
-        blocks, calls = made.sides[0]["total"].shape
-        assert calls == 2 * BURST
-        # A block is 2 x (5 + 2) calls of each side.
-        assert blocks == pytest.approx(0.5 / (14 * 2.1e-3), abs=1)
-        assert made.steady
-    whole = joined([made.sides[1] for made in taken])
-    assert len(whole["total"]) == sum(len(made.sides[1]["total"]) for made in taken)
-    assert (whole["total"] == 1_100_000).all()
+    turns = Turns([lambda: machine.opener(0), lambda: machine.opener(1)], clock=machine.clock)
+    for _ in range(6):
+        turns.more()
+    assert turns.rounds == 6
+    assert sorted(machine.opened) == [0] * 6 + [1] * 6
+    assert len({tuple(machine.opened[i : i + 2]) for i in range(0, 12, 2)}) == 2
+    blocks, calls = turns.sides[0]["total"].shape
+    assert calls == 2 * BURST
+    # A block is 2 x (5 + 2) calls of each side.
+    assert blocks == pytest.approx(6 * ROUND_SECONDS / (14 * 2.1e-3), abs=6)
+    assert turns.steady
+    assert turns.seconds == pytest.approx(6 * ROUND_SECONDS, rel=0.05)
+    assert (turns.sides[1]["total"] == 1_100_000).all()
+    assert min(turns.warmup) >= 6 * 10
 
 
 def test_slow_networks_get_shorter_bursts() -> None:
     machine = Machine(80_000_000, 80_000_000)
-    (made,) = islice(
-        rounds([lambda: machine.opener(0), lambda: machine.opener(1)], seconds=0.1, clock=machine.clock), 1
-    )
-    assert made.sides[0]["total"].shape[1] < 2 * BURST
+    turns = Turns([lambda: machine.opener(0), lambda: machine.opener(1)], clock=machine.clock)
+    turns.more(0.1)
+    assert turns.sides[0]["total"].shape[1] < 2 * BURST

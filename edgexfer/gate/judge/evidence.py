@@ -1,0 +1,150 @@
+"""Evidence: what has been measured of a candidate and its reference so far, so that several limits share it.
+
+Nothing is measured before somebody asks for it, and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from edgexfer.core.agreement import TOLERANCE, agreement
+from edgexfer.core.bundle import Bundle, open_bundle
+from edgexfer.gate.judge.reference import find_reference
+from edgexfer.gate.machine.host import host_facts, machine_class
+from edgexfer.gate.measure.evaluate import evaluate
+from edgexfer.gate.measure.evaluation import Evaluation
+from edgexfer.gate.measure.measured import read_measured
+from edgexfer.gate.measure.process import started_in_turns
+from edgexfer.gate.measure.record import subject_of
+from edgexfer.gate.measure.timing import encoded_images
+from edgexfer.gate.measure.turns import Opener, Turns, bundle_side
+from edgexfer.gate.measure.workload import workload
+from edgexfer.gate.metrics import Started
+from edgexfer.runtime.classifier import load
+
+_STARTS = 7
+
+
+class Evidence:
+    """A candidate, what it is compared with, and every measurement of the two so far.
+
+    Attributes:
+        bundle: the candidate.
+        subject: what it is, and what runs it here.
+        host: facts of this machine from before the first measurement.
+        machine_class: of this machine.
+        reference: what it is compared with.
+        data: images of known class, or None for the answers that were recorded at export.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        *,
+        baseline: str | Path | None = None,
+        data: str | Path | None = None,
+        threads: int | None = None,
+        images: str | Path | None = None,
+        backend: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Opens the candidate on this machine.
+
+        Args:
+            bundle: the candidate.
+            baseline: see `find_reference`.
+            data: a folder of class folders, or a CSV with path,label.
+            threads: CPU threads of one inference; None for what the target says.
+            images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
+            backend: the engine; None for the one the target names.
+            seed: of all that is drawn.
+
+        Raises:
+            EdgexferError: what `open_bundle`, `load` and `find_reference` raise.
+        """
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.data, self.threads, self._backend, self._seed = data, threads, backend, seed
+        with load(self.bundle, backend=backend, threads=threads) as classifier:
+            # Where engines are built, another candidate than the file's own may be the one that runs here.
+            self.bundle, self.subject = classifier.bundle, subject_of(classifier)
+            pixels, expected = self.bundle.references()
+            self._as_exported = agreement(classifier.probabilities(pixels), expected, TOLERANCE[self.bundle.precision])
+        self.files, self.images = encoded_images(self.bundle, images)
+        self.host = host_facts(engine=self.subject.engine, threads=threads)
+        self.machine_class = machine_class(self.host)
+        self.reference = find_reference(baseline, self.bundle, self.machine_class)
+
+    @cached_property
+    def answers(self) -> tuple[Evaluation | None, str]:
+        """The candidate's answers; where there are none, None and why."""
+        if self.data is not None:
+            return evaluate(self.bundle, self.data, backend=self._backend, threads=self.threads), ""
+        recorded = _recorded(self.bundle, self.bundle.precision)
+        if recorded is None:
+            return None, "the bundle records no answers from its export: give images with --data"
+        if not self._as_exported.holds:
+            return None, (
+                "the bundle answers its reference images otherwise than at export (probabilities differ by "
+                f"{self._as_exported.difference:.3f}): its recorded accuracy means nothing; give images with --data"
+            )
+        return recorded, ""
+
+    @cached_property
+    def float_answers(self) -> tuple[Evaluation | None, str]:
+        """The float network's answers, as they were recorded at export; where there are none, None and why."""
+        recorded = _recorded(self.bundle, "float32")
+        return recorded, "" if recorded else "the bundle records no answers of the float network: export it again"
+
+    @cached_property
+    def reference_answers(self) -> tuple[Evaluation | None, str]:
+        """The reference's answers; where there are none, None and why."""
+        old = self.reference
+        if old.missing:
+            return None, old.missing
+        if old.bundle is not None and self.data is not None:
+            everything = evaluate(
+                old.bundle, self.data, backend=self._backend, threads=self.threads, split="all", partial=True
+            )
+            return self._fair(everything), ""
+        found = _recorded(old.bundle, old.bundle.precision) if old.bundle is not None else None
+        found = found or (old.stored.evaluation() if old.stored is not None else None)
+        return found, "" if found else f"{old.words} records no answers: give images with --data"
+
+    @cached_property
+    def turns(self) -> Turns:
+        """The candidate, and the old bundle or the reference workload where there is one, in turns."""
+
+        def opener(bundle: Bundle) -> Opener:
+            return partial(bundle_side, bundle, self.files, backend=self._backend, threads=self.threads)
+
+        openers = [opener(self.bundle)]
+        if self.reference.bundle is not None:
+            openers.append(opener(self.reference.bundle))
+        elif self.reference.stored is not None:
+            openers.append(workload)
+        return Turns(openers, threads=self.threads, seed=self._seed)
+
+    @cached_property
+    def started(self) -> tuple[Sequence[Started], Sequence[Started] | None]:
+        """Fresh processes of the candidate and of the reference; None where there is none."""
+        old = self.reference
+        bundles = [self.bundle] + ([old.bundle] if old.bundle is not None else [])
+        found = started_in_turns(bundles, _STARTS, backend=self._backend, threads=self.threads)
+        if old.bundle is not None:
+            return found[0], found[1]
+        return found[0], old.stored.started() if old.stored is not None else None
+
+    def _fair(self, old: Evaluation) -> Evaluation:
+        # An image that only the old network was trained on would make the new one look worse than it is.
+        candidate, _ = self.answers
+        trained = {image.sha256 for image in candidate.images if image.role == "train"} if candidate else set()
+        kept = tuple(image for image in old.images if image.role != "train" or image.sha256 in trained)
+        return replace(old, images=kept)
+
+
+def _recorded(bundle: Bundle, precision: str) -> Evaluation | None:
+    found = (record for record in read_measured(bundle.folder) if record.precision == precision)
+    return next((record.evaluation for record in found), None)

@@ -1,0 +1,100 @@
+"""Turn by turn: a limit on latency and the samples so far in, a verdict out, or the wish for more samples.
+
+A limit is broken where the whole confidence interval of the change lies beyond it, and held where the whole interval
+lies within. Anything between wants more samples (a sequential test of two one-sided hypotheses; Schuirmann 1987,
+"A comparison of the two one-sided tests procedure and the power approach"). So neither noise nor patience decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgexfer.gate.judge.interval import CONFIDENCE, Interval, alone, ratio
+from edgexfer.gate.judge.limits import Limit
+from edgexfer.gate.judge.verdict import Outcome, Verdict
+from edgexfer.gate.measure.turns import Blocks
+from edgexfer.gate.output.words import change_in_words, value_in_words
+
+LEAST_BLOCKS = 24
+"""Fewer blocks have no interval worth the name."""
+
+
+def judge_turns(limit: Limit, candidate: Blocks, reference: Blocks | None = None, *, seed: int = 0) -> Verdict:
+    """Judges one limit by what has been measured so far.
+
+    Args:
+        limit: on a metric of "calls"; "max" or "min" of the candidate alone, "max_regress" against the reference.
+        candidate: {step: nanoseconds [blocks, calls]}.
+        reference: the same, measured in turns with the candidate; needed for "max_regress".
+        seed: of the bootstrap.
+
+    Returns:
+        "inconclusive" where the interval still holds the limit: more samples may decide.
+    """
+    blocks, calls = candidate["total"].shape
+    evidence = {"blocks": blocks, "calls": blocks * calls, "confidence": CONFIDENCE}
+    if limit.kind == "max_regress" and reference is not None:
+        return _against(limit, candidate, reference, seed, evidence)
+    found = alone(candidate, limit.of.value, seed=seed)
+    outcome = _outcome(found.low, found.high, limit.value, lower=limit.kind == "max") if _enough(blocks) else None
+    verdict = Verdict(
+        limit, outcome or "inconclusive", "", found.value, low=found.low, high=found.high, evidence=evidence
+    )
+    said = f"{value_in_words(limit.of, found.value)} ({_confidence()}: {value_in_words(limit.of, found.low)} to "
+    return _with_reason(verdict, f"{said}{value_in_words(limit.of, found.high)})", blocks, decided=outcome is not None)
+
+
+def _against(
+    limit: Limit, candidate: Blocks, reference: Blocks, seed: int, evidence: dict[str, float | int]
+) -> Verdict:
+    metric = limit.of
+    found = ratio(candidate, reference, metric.value, seed=seed)
+    base = alone_value(reference, limit)
+    scale = 1.0 if limit.relative else base
+    change = Interval(*(scale * (end - 1) for end in (found.value, found.low, found.high)))
+    worse = (change.low, change.high) if metric.better == "lower" else (-change.high, -change.low)
+    blocks = len(candidate["total"])
+    outcome = _outcome(*worse, limit.value, lower=True) if _enough(blocks) else None
+    verdict = Verdict(
+        limit,
+        outcome or "inconclusive",
+        "",
+        alone_value(candidate, limit),
+        base,
+        change.value,
+        change.low,
+        change.high,
+        {**evidence, "ratio": found.value, "ratio_low": found.low, "ratio_high": found.high},
+    )
+    return _with_reason(verdict, f"{change_in_words(verdict)} in {blocks} turns", blocks, decided=outcome is not None)
+
+
+def alone_value(side: Blocks, limit: Limit) -> float:
+    """Returns the limit's metric of all calls of one side, as they were measured."""
+    return float(limit.of.value({step: values.reshape(-1).astype(float) for step, values in side.items()}))
+
+
+def _outcome(low: float, high: float, limit: float, *, lower: bool) -> Outcome | None:
+    if low > limit:
+        return "fail" if lower else "pass"
+    if high <= limit:
+        return "pass" if lower else "fail"
+    return None
+
+
+def _with_reason(verdict: Verdict, said: str, blocks: int, *, decided: bool) -> Verdict:
+    if decided:
+        return replace(verdict, reason=said)
+    if not _enough(blocks):
+        why = f"only {blocks} turns were measured, {LEAST_BLOCKS} are the least"
+    else:
+        why = "the limit lies within what noise allows"
+    return replace(verdict, reason=f"{said}: {why}; measure longer with --seconds, or on a quieter machine")
+
+
+def _enough(blocks: int) -> bool:
+    return blocks >= LEAST_BLOCKS
+
+
+def _confidence() -> str:
+    return f"{100 * CONFIDENCE:g} % confidence"
