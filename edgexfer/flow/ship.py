@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgexfer.backends import builder_of, find_backend
-from edgexfer.core.bundle import CANDIDATES, MODEL, REFERENCE, Bundle, open_bundle
+from edgexfer.core.bundle import CANDIDATES, LAYERS, MODEL, REFERENCE, Bundle, open_bundle
 from edgexfer.core.errors import SettingsError
 from edgexfer.core.files import write_file
 from edgexfer.core.manifest import write_manifest
@@ -44,6 +44,8 @@ def write_shipped(bundle: Bundle, choice: Choice, out: Path, *, simulated: bool,
     if len(files) > 1:
         content["candidates"] = files
     written = {REFERENCE, *bundle.candidates.values()}
+    if "int8" not in kept:
+        written.add(LAYERS)  # it is of a network that stays here
     with staged_folder(out, overwrite=overwrite) as stage:
         for name, place in files.items():
             (stage / place).parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ depthwise convolutions. So a bundle holds every form, each with the network in P
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto
@@ -70,6 +71,26 @@ def candidates_of(checkpoint: Checkpoint, target: Target, beside: Checkpoint | N
     if beside.quantization is None and beside.digest != checkpoint.digest:
         forms.append(_float(beside, beside.float_network(), target))
     return forms
+
+
+def float_reference(checkpoint: Checkpoint, target: Target, candidates: Sequence[Candidate]) -> Candidate:
+    """Returns what a quantized network is held to, layer by layer: the float candidate beside it.
+
+    Where there is none, because the checkpoint is exported by itself, it is the same network without its quantizers,
+    under the precision "unquantized".
+
+    Args:
+        checkpoint: a quantized one.
+        target: the one the candidates were made for.
+        candidates: those that `candidates_of` gave.
+    """
+    for candidate in candidates:
+        if not candidate.precision.startswith("int8"):
+            return candidate
+    from edgexfer.train.quantizers import without_quantizers  # noqa: PLC0415 - NNCF, not needed for float
+
+    network = without_quantizers(candidates[0].network)
+    return Candidate("unquantized", network, _model(checkpoint, network, target, "int8"), _FLOAT)
 
 
 def with_float_pixels(candidate: Candidate, checkpoint: Checkpoint, target: Target) -> ModelProto:

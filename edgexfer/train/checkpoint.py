@@ -34,7 +34,10 @@ from edgexfer.train.network import build_network
 from edgexfer.train.split import SplitRow, read_split, write_split
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
-_RECORDED = ("torch", "torchvision", "timm", "lightning", "nncf", "numpy", "pillow", "scikit-learn")
+_RECORDED = (
+    *("torch", "torchvision", "timm", "lightning", "nncf", "onnx", "onnxruntime"),
+    *("numpy", "pillow", "scikit-learn"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
-"""export: Checkpoint -> Bundle. Lowered to the target's dialect, and compared with PyTorch before the bundle exists."""
+"""export: Checkpoint -> Bundle. Lowered to the target's dialect, and compared with PyTorch before the bundle exists.
+
+What a report on the bundle needs comes along: the history of the training, and which layer INT8 costs most.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +17,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgexfer import __version__
-from edgexfer.core.bundle import CANDIDATES, MODEL, REFERENCE, SPLIT, Bundle, open_bundle
+from edgexfer.core.bundle import CANDIDATES, HISTORY, LAYERS, MODEL, REFERENCE, SPLIT, Bundle, open_bundle
 from edgexfer.core.files import write_file
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.staging import staged_folder
 from edgexfer.core.target import Target
-from edgexfer.train.candidates import Candidate, candidates_of, with_float_pixels
+from edgexfer.train.candidates import Candidate, candidates_of, float_reference, with_float_pixels
 from edgexfer.train.checkpoint import Checkpoint, versions
+from edgexfer.train.layer_error import layer_errors, layers_json
 from edgexfer.train.parity import answers_of, check_parity, reference_pixels
 from edgexfer.train.split import write_split
 
@@ -65,12 +71,17 @@ def export(
         check_parity(plain, floats, answers[own.precision], own.tolerance, own.precision, simulated)
         content["trtexec_model"] = f"{CANDIDATES}/{own.precision}-float32-pixels.onnx"
         models[content["trtexec_model"]] = plain
+    layers = _layers(checkpoint, target, candidates, pixels)
     with staged_folder(out, overwrite=overwrite) as stage:
         for name, model in models.items():
             (stage / name).parent.mkdir(exist_ok=True)
             onnx.save(model, stage / name)
         write_file(stage / REFERENCE, _packed(pixels, answers, own.precision))
         write_split(stage / SPLIT, checkpoint.rows)
+        if history := _history(checkpoint, beside):
+            write_file(stage / HISTORY, history)
+        if layers is not None:
+            write_file(stage / LAYERS, layers)
         write_manifest(stage, "bundle", content)
     return open_bundle(out)
 
@@ -96,7 +107,10 @@ def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]
             "backbone": record["backbone"],
             "pretrained": record["pretrained"],
             "settings": record["settings"],
+            "seed": record["settings"]["seed"],
             "dataset_digest": record["dataset_digest"],
+            "images": dict(sorted(Counter(row.split for row in checkpoint.rows).items())),
+            "trained_with": record["versions"],
             "float_checkpoint": record["parent"] or checkpoint.digest,
             "calibration": None
             if checkpoint.quantization is None
@@ -107,6 +121,34 @@ def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]
     if len(candidates) > 1:
         content["candidates"] = {candidate.precision: _file_of(candidate, own) for candidate in candidates}
     return content
+
+
+def _layers(
+    checkpoint: Checkpoint, target: Target, candidates: list[Candidate], pixels: NDArray[np.uint8]
+) -> str | None:
+    """Returns the content of `layers.json`, None where the checkpoint is float."""
+    own = candidates[0]
+    if checkpoint.quantization is None:
+        return None
+    reference = float_reference(checkpoint, target, candidates)
+    seen = np.unique(pixels, axis=0)  # few held-out images are repeated
+    errors = layer_errors(reference.model, own.model, seen)
+    return layers_json(errors, images=len(seen), precision=own.precision, reference=reference.precision)
+
+
+def _history(checkpoint: Checkpoint, beside: Checkpoint | None) -> str:
+    """Returns the rows of both histories, the earlier training's first; "" where there are none."""
+    folders = [made.folder for made in (beside, checkpoint) if made is not None]
+    rows: list[dict[str, str]] = []
+    for path in (folder / HISTORY for folder in dict.fromkeys(folders)):
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                rows += csv.DictReader(file)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().lstrip("\n")
 
 
 def _packed(pixels: NDArray[np.uint8], answers: dict[str, NDArray[np.float32]], own: str) -> bytes:

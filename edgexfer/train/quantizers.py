@@ -131,6 +131,13 @@ def with_float_depthwise(quantized: DeployNetwork, example: Tensor) -> DeployNet
     return own if names else None
 
 
+def without_quantizers(quantized: DeployNetwork) -> DeployNetwork:
+    """Returns a copy that computes in float what the network has learned with its quantizers."""
+    own = copy.deepcopy(quantized)
+    remove_quantizers(own.network, set(quantizers_of(own.network)))
+    return own
+
+
 def stripped(quantized: DeployNetwork, example: Tensor) -> nn.Module:
     """Returns the network with PyTorch's own FakeQuantize in place of NNCF's quantizers, for the exporter.
 

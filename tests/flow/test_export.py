@@ -23,6 +23,7 @@ from edgexfer.flow import export as flow
 from edgexfer.gate.measure.measured import read_measured
 from edgexfer.runtime.classifier import load
 from edgexfer.train.lint import float_operators, lint
+from edgexfer.train.split import dataset_digest
 from tests.cli.terminal import files_below
 from tests.train.exports import BENCH_SECONDS, Exports
 
@@ -41,7 +42,7 @@ def both(exports: Exports) -> list[flow.Exported]:
 
 
 def test_the_bundles_are_whole_and_int8(exports: Exports) -> None:
-    common = {"model.onnx", "reference.npz", "split.csv", "measurements.json"}
+    common = {"model.onnx", "reference.npz", "split.csv", "measurements.json", "history.csv", "layers.json"}
     others = {"candidates/float16.onnx", "candidates/int8-depthwise-float16.onnx"}
     for made, files in ((exports.ort, common), (exports.tensorrt, common | others)):
         bundle = open_bundle(made.bundle.folder)
@@ -162,6 +163,26 @@ def test_each_artifact_names_its_parent(exports: Exports) -> None:
         assert exports.run.manifest["parent"] is None
 
 
+def test_the_bundle_tells_where_it_comes_from_down_to_the_images(exports: Exports) -> None:
+    for made, dialect in zip(both(exports), ("ort", "tensorrt"), strict=True):
+        provenance, run = made.bundle.manifest["provenance"], exports.run
+        assert provenance["dataset_digest"] == run.manifest["dataset_digest"] == dataset_digest(run.rows)
+        assert exports.quantized(dialect).manifest["dataset_digest"] == provenance["dataset_digest"]
+        assert provenance["images"] == dict(Counter(row.split for row in run.rows))
+        assert provenance["seed"] == run.manifest["settings"]["seed"] == 0
+        assert provenance["trained_with"] == exports.quantized(dialect).manifest["versions"]
+        assert {"edgexfer", "python", "torch", "nncf", "onnx", "onnxruntime"} <= set(provenance["versions"])
+
+
+def test_the_history_has_the_fine_tuning_and_then_the_quantization(exports: Exports) -> None:
+    for made, last in zip(both(exports), (1, 0), strict=True):
+        with (made.bundle.folder / "history.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        stages = [(row["stage"], int(row["epoch"])) for row in rows]
+        assert stages == [("finetune", 0), *(("qat", epoch) for epoch in range(last + 1))]
+        assert all(0 <= float(row["val_top1"]) <= 1 and float(row["val_loss"]) >= 0 for row in rows)
+
+
 def test_tensorrts_file_holds_what_tensorrt_takes(exports: Exports) -> None:
     model = onnx.load(exports.tensorrt.bundle.model)
     assert [entry.version for entry in model.opset_import if entry.domain == ""] == [17]
@@ -249,6 +270,7 @@ def test_float_ships_where_it_is_asked_for_and_moved_images_are_found_by_data(ex
     assert made.bundle.manifest["provenance"]["calibration"] is None
     assert made.bundle.manifest["parent"] == exports.run.digest
     assert lint(made.bundle.folder) == []
+    assert "layers.json" not in made.bundle.manifest["files"]
     assert [path.name for path in run.parent.iterdir()] == ["pictures"]
 
 
