@@ -29,7 +29,7 @@ _STREAMED = 1 << 19  # float32: 2 MiB an array
 
 @contextmanager
 def workload(*, clock: Callable[[], int] = time.perf_counter_ns) -> Iterator[Side]:
-    """Opens the workload as a side for `turns.rounds`; each opening has memory of its own.
+    """Opens the workload as a side for `turns.Turns`; each opening has memory of its own.
 
     Args:
         clock: nanoseconds.

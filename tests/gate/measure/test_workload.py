@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 
 import numpy as np
 
-from edgexfer.gate.measure.turns import Side, rounds
+from edgexfer.gate.measure.turns import Side, Turns
 from edgexfer.gate.measure.workload import workload
 
 
@@ -58,7 +57,8 @@ def test_it_takes_turns_with_another_side() -> None:
         with workload() as side:
             yield lambda index: {"total": side(index)["total"] + side(index)["total"]}
 
-    (made,) = islice(rounds([workload, twice], seconds=0.15), 1)
-    one, two = (float(np.median(side["total"])) for side in made.sides)
-    assert made.sides[0]["total"].shape == made.sides[1]["total"].shape
+    turns = Turns([workload, twice])
+    turns.more(0.15)
+    one, two = (float(np.median(side["total"])) for side in turns.sides)
+    assert turns.sides[0]["total"].shape == turns.sides[1]["total"].shape
     assert 1.4 < two / one < 2.8
