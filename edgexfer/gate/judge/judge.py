@@ -1,0 +1,153 @@
+"""Judge: a bundle, limits and a baseline in, a verdict on each limit out. What `edgexfer gate` does.
+
+Where nothing can be said, or the machine was not steady, a verdict is inconclusive and says why; never a pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgexfer.core.bundle import Bundle
+from edgexfer.gate.judge.evidence import Evidence
+from edgexfer.gate.judge.exactly import judge_bundle
+from edgexfer.gate.judge.image_by_image import flips, judge_answers
+from edgexfer.gate.judge.limits import Limit, limits_of
+from edgexfer.gate.judge.sampling import judge_calls
+from edgexfer.gate.judge.started import judge_started
+from edgexfer.gate.judge.unfit import unfit_here
+from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
+from edgexfer.gate.machine.device_state import device_state
+from edgexfer.gate.machine.fitness import objections
+from edgexfer.gate.measure.timing import check_seconds
+
+SECONDS = 45.0
+"""How long latency is measured before a verdict is given up as inconclusive."""
+
+Progress = Callable[[float, float], None]
+
+
+def judge(
+    bundle: str | Path | Bundle,
+    *,
+    baseline: str | Path | None = None,
+    data: str | Path | None = None,
+    limits: Sequence[Limit] | None = None,
+    settings: Iterable[str] = (),
+    seconds: float = SECONDS,
+    threads: int | None = None,
+    images: str | Path | None = None,
+    backend: str | None = None,
+    progress: Progress | None = None,
+    evidence: Evidence | None = None,
+) -> GateResult:
+    """Holds a bundle to its limits.
+
+    Args:
+        bundle: the candidate; of no effect where `evidence` is given, as are the arguments that it takes.
+        baseline: an older bundle, a baseline's file or a folder of them; None for `baselines/` where that is here.
+        data: images of known class; None for the answers that were recorded at export.
+        limits: what to hold it to; None for the standard ones, the target's and `settings`.
+        settings: texts such as "latency_p95_ms.max=12" (gate/judge/limits.py).
+        seconds: how long latency is measured at most, more than 0.
+        threads: CPU threads of one inference; None for what the target says.
+        images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
+        backend: the engine; None for the one the target names.
+        progress: called with (seconds of measuring, all of them).
+        evidence: what was measured before, to be gone on with.
+
+    Raises:
+        EdgexferError: a limit, a path or an option that makes no sense, or a bundle or baseline that is damaged.
+    """
+    check_seconds(seconds)
+    started = time.perf_counter()
+    seen = evidence or Evidence(bundle, baseline=baseline, data=data, threads=threads, images=images, backend=backend)
+    target = seen.bundle.target
+    if limits is None:
+        limits = limits_of(target.gates, settings, target=target.name, max_drop=target.max_drop)
+    unfit = unfit_here(seen)
+    found: dict[str, tuple[Verdict, ...]] = {}
+    for limit in limits:
+        of = limit.of.of
+        if of in ("answers", "classes"):
+            found[limit.key] = _by_answers(limit, seen)
+        elif of == "bundle":
+            found[limit.key] = (judge_bundle(limit, seen.bundle, seen.reference),)
+        elif unfit:
+            found[limit.key] = (Verdict(limit, "inconclusive", unfit),)
+        elif of == "process":
+            found[limit.key] = (_by_process(limit, seen),)
+        elif of == "power":
+            found[limit.key] = (_by_power(limit, seen),)
+    calls = [limit for limit in limits if limit.key not in found]
+    timed = judge_calls(calls, seen, seconds, progress)
+    found |= {key: (verdict,) for key, verdict in timed.items()}
+    answered = any(limit.of.of in ("answers", "classes") for limit in limits)
+    host = {**seen.host, "after": device_state()}
+    return GateResult(
+        subject=seen.subject,
+        verdicts=tuple(verdict for limit in limits for verdict in found[limit.key]),
+        baseline=seen.reference.words,
+        baseline_digest=seen.reference.digest,
+        machine_class=seen.machine_class,
+        flips=_flips(seen) if answered else (),
+        warnings=(
+            *_doubts_on_data(seen, answered=answered),
+            *(objections(host, host["after"], target) if timed else ()),
+        ),
+        data=_data(seen) if answered else "",
+        seconds=time.perf_counter() - started,
+        host=host,
+    )
+
+
+def _by_answers(limit: Limit, seen: Evidence) -> tuple[Verdict, ...]:
+    candidate, missing = seen.answers
+    if candidate is None or limit.kind in ("max", "min"):
+        return judge_answers(limit, candidate, None) if candidate else (Verdict(limit, "inconclusive", missing),)
+    reference, missing = seen.float_answers if limit.kind == "max_drop" else seen.reference_answers
+    if reference is None:
+        return (Verdict(limit, "inconclusive", missing),)
+    return judge_answers(limit, candidate, reference)
+
+
+def _by_process(limit: Limit, seen: Evidence) -> Verdict:
+    candidate, reference = seen.started
+    if limit.kind == "max_regress" and reference is None:
+        return Verdict(limit, "inconclusive", seen.reference.missing)
+    return judge_started(limit, candidate, reference)
+
+
+def _by_power(limit: Limit, seen: Evidence) -> Verdict:
+    return Verdict(limit, "inconclusive", f"{seen.machine_class} does not tell its power")
+
+
+def _flips(seen: Evidence) -> tuple[Flip, ...]:
+    # Against the baseline where there is one, else against the float network.
+    candidate, _ = seen.answers
+    reference = seen.reference_answers[0] or seen.float_answers[0]
+    return flips(candidate, reference) if candidate is not None and reference is not None else ()
+
+
+def _data(seen: Evidence) -> str:
+    candidate, missing = seen.answers
+    if candidate is None:
+        return missing
+    roles = ", ".join(f"{count} {role}" for role, count in sorted(Counter(i.role for i in candidate.images).items()))
+    where = f"{candidate.data}" if seen.data is not None else f"recorded at export, {candidate.data}"
+    return f"{len(candidate.images)} images ({roles}; {where})"
+
+
+def _doubts_on_data(seen: Evidence, *, answered: bool) -> tuple[str, ...]:
+    candidate, _ = seen.answers if answered else (None, "")
+    if candidate is None:
+        return ()
+    simulated = f"accuracy was simulated with {candidate.subject.engine}, not measured on {seen.bundle.target.name}"
+    return ((simulated,) if candidate.subject.simulated else ()) + candidate.warnings
+
+
+def _doubts_on_times(seen: Evidence, host: dict[str, Any], *, timed: bool) -> tuple[str, ...]:
+    return tuple(objections(host, host["after"], seen.bundle.target)) if timed else ()
