@@ -28,7 +28,8 @@ from edgexfer.gate.judge.reference import FOLDER, name_of
 from edgexfer.gate.judge.stability import unsteady
 from edgexfer.gate.judge.stored import LEAST_BLOCKS
 from edgexfer.gate.judge.unfit import unfit_here
-from edgexfer.gate.machine.device_state import device_state
+from edgexfer.gate.machine.contention import contention
+from edgexfer.gate.machine.device_state import ROOT, device_state
 from edgexfer.gate.machine.fitness import objections
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.process import started_in_turns
@@ -121,10 +122,12 @@ def propose(
         raise SettingsError(f"{place} is there already: say why it changes", 'give --why "what became better or worse"')
     before = _before(place)
     evaluation, missing = seen.answers
+    # Who else had the CPUs counts from here on: reading the images kept them busy as well.
+    host = {**seen.host, "contention": contention(ROOT)}
     calls, ticks, steady = _measured(seen, seconds, backend, progress)
-    (started,) = started_in_turns([seen.bundle], backend=backend, threads=threads)
     after = device_state()
-    doubts = dict.fromkeys([*unsteady((calls, ticks), seen.host, after, target), *objections(seen.host, after, target)])
+    (started,) = started_in_turns([seen.bundle], backend=backend, threads=threads)
+    doubts = dict.fromkeys([*unsteady((calls, ticks), host, after, target), *objections(host, after, target)])
     if not steady:
         doubts["the times were still changing after the warm-up"] = None
     if reason := unfit_here(seen):

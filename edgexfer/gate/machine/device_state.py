@@ -10,6 +10,7 @@ key `after`.
     clocks, fan              edgexfer/gate/machine/clocks.py
     temperatures_celsius     by thermal zone; trips_celsius where the kernel begins to slow down
     throttling               edgexfer/gate/machine/thermal.py
+    contention               who else had the CPUs: edgexfer/gate/machine/contention.py
     tegrastats               a Jetson's own line, parsed (edgexfer/gate/machine/tegrastats.py), or None
     gpu                      a discrete NVIDIA GPU (edgexfer/gate/machine/nvidia_smi.py), or None
 """
@@ -25,6 +26,7 @@ from typing import Any
 
 from edgexfer.core.threads import cpu_count
 from edgexfer.gate.machine.clocks import clocks, fan
+from edgexfer.gate.machine.contention import contention
 from edgexfer.gate.machine.jetson import l4t_release, power_mode
 from edgexfer.gate.machine.nvidia_smi import read_nvidia_smi
 from edgexfer.gate.machine.sysfs import read_text
@@ -53,6 +55,7 @@ def device_state(root: Path = ROOT, *, cpus: Iterable[int] | None = None) -> dic
         "temperatures_celsius": temperatures(root),
         "trips_celsius": trips(root),
         "throttling": throttling(root),
+        "contention": contention(root),
         "tegrastats": read_tegrastats() if here and l4t_release(root) else None,
         "gpu": read_nvidia_smi() if here and not l4t_release(root) else None,
     }

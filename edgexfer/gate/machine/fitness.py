@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgexfer.gate.machine.contention import contended, throttled_by_quota
 from edgexfer.gate.machine.jetson import same_mode
 from edgexfer.gate.machine.thermal import near_trip, throttled_between
 
@@ -29,16 +30,19 @@ def objections(host: dict[str, Any], after: dict[str, Any], target: Target | Non
         target: the profile that the bundle was made for; None where it does not matter.
     """
     found = [_heat(after), _load(host)]
-    return [*disqualifying(host, after, target), *(reason for reason in found if reason)]
+    crowded = contended(host.get("contention"), after.get("contention"))
+    return [*disqualifying(host, after, target), *(reason for reason in found if reason), *crowded]
 
 
 def disqualifying(host: dict[str, Any], after: dict[str, Any], target: Target | None = None) -> list[str]:
     """Returns those objections that make times worthless, whatever the samples look like; arguments as `objections`.
 
-    Load and heat are not among them: what they did is seen in the samples, as drift.
+    Load, heat and others on the same CPUs are not among them: what they did is seen in the samples, as drift, and
+    weighs alike on sides that take turns.
     """
     found = [
         throttled_between(host["throttling"], after["throttling"]),
+        throttled_by_quota(host.get("contention"), after.get("contention")),
         _power_mode(host, after, target),
         _clocks(host, after),
         _memory(host, after),
