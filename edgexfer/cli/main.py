@@ -19,6 +19,7 @@ import typer
 import edgexfer
 from edgexfer.cli import (
     backbones,
+    baseline,
     bench,
     build,
     compress,
@@ -28,6 +29,7 @@ from edgexfer.cli import (
     evaluate,
     export,
     finetune,
+    gate,
     lint,
     predict,
     report,
@@ -129,9 +131,18 @@ _add(
     "edgexfer bench new.edgx --against old.edgx  # in turns, with a confidence interval",
     "edgexfer bench signs.edgx --on me@orin --on me@pi  # there, side by side",
 )
+_add(
+    gate.gate,
+    _USE,
+    "edgexfer gate new.edgx --baseline old.edgx  # in turns, on this machine",
+    "edgexfer gate new.edgx --baseline baselines/ --junit gate.xml --markdown gate.md",
+    "edgexfer gate new.edgx --data data/signs --set top1.min=0.98 --set latency_p95_ms.max=12",
+    "edgexfer gate --metrics  # what can have a limit",
+)
 _add(lint.lint, _USE, "edgexfer lint signs.edgx")
 _add(report.report, _USE, "edgexfer report runs/mine", "edgexfer report signs.edgx --out signs.html")
 app.add_typer(data.app, name="data", rich_help_panel=_MAKE)
+app.add_typer(baseline.app, name="baseline", rich_help_panel=_USE)
 _add(targets.targets, _KNOW, "edgexfer targets", "edgexfer targets raspberry-pi-5")
 _add(backbones.backbones, _KNOW, "edgexfer backbones", "edgexfer backbones mobilenetv2-100")
 _add(doctor.doctor, _KNOW, "edgexfer doctor")
