@@ -75,7 +75,7 @@ def test_the_base_install_stays_small(metadata: Message) -> None:
     base = {_package(line) for line in asked if "extra ==" not in line}
     assert base == BASE
     extras = set(metadata.get_all("Provides-Extra") or [])
-    assert extras == {"cpu", "openvino", "tensorrt", "train", "dev"}
+    assert extras == {"cpu", "openvino", "tensorrt", "report", "train", "dev"}
 
 
 def test_licence_version_and_command(wheel: Path, metadata: Message) -> None:
@@ -84,7 +84,9 @@ def test_licence_version_and_command(wheel: Path, metadata: Message) -> None:
     assert metadata["Requires-Python"] == ">=3.10"
     with zipfile.ZipFile(wheel) as archive:
         folder = f"edgexfer-{edgexfer.__version__}.dist-info"
-        assert "edgexfer = edgexfer.cli.main:main" in archive.read(f"{folder}/entry_points.txt").decode()
+        entries = archive.read(f"{folder}/entry_points.txt").decode()
+        assert "[console_scripts]\nedgexfer = edgexfer.cli.main:main\n" in entries
+        assert "[pytest11]\nedgexfer = edgexfer.pytest_plugin.plugin\n" in entries
         assert "Apache License" in archive.read(f"{folder}/licenses/LICENSE").decode()
 
 
