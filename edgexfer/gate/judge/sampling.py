@@ -10,6 +10,7 @@ from edgexfer.gate.judge.stability import doubted, unsteady
 from edgexfer.gate.judge.stored import judge_stored
 from edgexfer.gate.judge.turn_by_turn import judge_turns
 from edgexfer.gate.judge.verdict import Verdict
+from edgexfer.gate.machine.contention import kept_waiting
 from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.measure.turns import ROUND_SECONDS
 
@@ -51,12 +52,26 @@ def judge_calls(
             seen.turns.more(min(ROUND_SECONDS, seconds / LEAST_ROUNDS))
             if progress is not None:
                 progress(min(seen.turns.seconds - before, seconds), seconds)
-    reasons = unsteady(seen.turns.sides, seen.host, device_state(), seen.bundle.target)
-    return {key: doubted(verdict, reasons, in_turns=_in_turns(verdict.limit, seen)) for key, verdict in found.items()}
+    after = device_state()
+    reasons = unsteady(seen.turns.sides, seen.host, after, seen.bundle.target)
+    # The workload's short calls are not interrupted as a long call is: with it, another day's times do not compare.
+    waited = kept_waiting(seen.host.get("contention"), after.get("contention"))
+    return {
+        key: doubted(
+            verdict,
+            [*reasons, waited] if waited and _stored(verdict.limit, seen) else reasons,
+            in_turns=_in_turns(verdict.limit, seen),
+        )
+        for key, verdict in found.items()
+    }
 
 
 def _in_turns(limit: Limit, seen: Evidence) -> bool:
     return limit.kind == "max_regress" and seen.reference.bundle is not None
+
+
+def _stored(limit: Limit, seen: Evidence) -> bool:
+    return limit.kind == "max_regress" and seen.reference.bundle is None and seen.reference.stored is not None
 
 
 def _look(limit: Limit, seen: Evidence) -> Verdict:

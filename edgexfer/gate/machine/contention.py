@@ -77,15 +77,25 @@ def contended(before: dict[str, Any] | None, after: dict[str, Any] | None) -> li
     stolen = _share(before, after, "stolen_ticks", "all_ticks")
     if stolen is not None and stolen > _MOST_STOLEN:
         found.append(f"other virtual machines took {_percent(stolen)} of the CPUs' time while measuring")
+    if waited := kept_waiting(before, after):
+        found.append(waited)
+    return found
+
+
+def kept_waiting(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str | None:
+    """Returns how much other programs kept what was measured from running between two readings, or None.
+
+    Such times do not compare with those of another day: a long call is interrupted more often than a short one.
+    """
     ran, waited = _between(before, after, "ran_ns"), _between(before, after, "waited_ns")
     if ran is not None and waited is not None and waited > _MOST_WAITED * (ran + waited) > 0:
         share = _percent(waited / (ran + waited))
-        return [*found, f"it waited for a CPU for {share} of its time: end what else runs on this machine"]
+        return f"it waited for a CPU for {share} of its time: end what else runs on this machine"
     uptime, pressed = _between(before, after, "uptime_ms"), _between(before, after, "pressure_us")
     if uptime is not None and pressed is not None and uptime >= _LEAST_MS and pressed / 1000 > _MOST_PRESSURE * uptime:
         share = _percent(min(1.0, pressed / 1000 / uptime))
-        found.append(f"programs waited for a CPU for {share} of the time: end what else runs on this machine")
-    return found
+        return f"programs waited for a CPU for {share} of the time: end what else runs on this machine"
+    return None
 
 
 def _cgroups(root: Path) -> list[Path]:
