@@ -97,7 +97,7 @@ def gate(
 
     for place in (json_file, junit, markdown, report):
         show.check_place(None if place is None else str(place))
-    with nullcontext() if json_file == "-" else show.progress("measuring in turns") as moved:
+    with nullcontext() if json_file == "-" else show.progress("judging") as moved:
         result = judge(
             bundle,
             baseline=baseline,

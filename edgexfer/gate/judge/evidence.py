@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgexfer.core.agreement import TOLERANCE, agreement
 from edgexfer.core.bundle import Bundle, open_bundle
+from edgexfer.core.threads import Progress
 from edgexfer.gate.judge.reference import find_reference
 from edgexfer.gate.machine.host import host_facts, machine_class
 from edgexfer.gate.measure.evaluate import evaluate
@@ -50,6 +51,7 @@ class Evidence:
         images: str | Path | None = None,
         backend: str | None = None,
         seed: int = 0,
+        progress: Progress | None = None,
     ) -> None:
         """Opens the candidate on this machine.
 
@@ -61,12 +63,14 @@ class Evidence:
             images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
             backend: the engine; None for the one the target names.
             seed: of all that is drawn.
+            progress: called with (done, all) images while a network is asked about `data`.
 
         Raises:
             EdgexferError: what `open_bundle`, `load` and `find_reference` raise.
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.data, self.threads, self._backend, self._seed = data, threads, backend, seed
+        self._progress = progress
         with load(self.bundle, backend=backend, threads=threads) as classifier:
             # Where engines are built, another candidate than the file's own may be the one that runs here.
             self.bundle, self.subject = classifier.bundle, subject_of(classifier)
@@ -81,7 +85,7 @@ class Evidence:
     def answers(self) -> tuple[Evaluation | None, str]:
         """The candidate's answers; where there are none, None and why."""
         if self.data is not None:
-            return evaluate(self.bundle, self.data, backend=self._backend, threads=self.threads), ""
+            return self._evaluated(self.bundle), ""
         recorded = _recorded(self.bundle, self.bundle.precision)
         if recorded is None:
             return None, "the bundle records no answers from its export: give images with --data"
@@ -105,9 +109,7 @@ class Evidence:
         if old.missing:
             return None, old.missing
         if old.bundle is not None and self.data is not None:
-            everything = evaluate(
-                old.bundle, self.data, backend=self._backend, threads=self.threads, split="all", partial=True
-            )
+            everything = self._evaluated(old.bundle, split="all", partial=True)
             return self._fair(everything), ""
         found = _recorded(old.bundle, old.bundle.precision) if old.bundle is not None else None
         found = found or (old.stored.evaluation() if old.stored is not None else None)
@@ -136,6 +138,17 @@ class Evidence:
         if old.bundle is not None:
             return found[0], found[1]
         return found[0], old.stored.started() if old.stored is not None else None
+
+    def _evaluated(self, bundle: Bundle, *, split: str | None = None, partial: bool = False) -> Evaluation:
+        return evaluate(
+            bundle,
+            str(self.data),
+            backend=self._backend,
+            threads=self.threads,
+            split=split,
+            partial=partial,
+            progress=self._progress,
+        )
 
     def _fair(self, old: Evaluation) -> Evaluation:
         # An image that only the old network was trained on would make the new one look worse than it is.

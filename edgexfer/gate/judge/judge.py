@@ -56,7 +56,7 @@ def judge(
         threads: CPU threads of one inference; None for what the target says.
         images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
         backend: the engine; None for the one the target names.
-        progress: called with (seconds of measuring, all of them).
+        progress: called with (done, all): images while a network is asked about `data`, then seconds of measuring.
         evidence: what was measured before, to be gone on with.
 
     Raises:
@@ -64,7 +64,9 @@ def judge(
     """
     check_seconds(seconds)
     started = time.perf_counter()
-    seen = evidence or Evidence(bundle, baseline=baseline, data=data, threads=threads, images=images, backend=backend)
+    seen = evidence or Evidence(
+        bundle, baseline=baseline, data=data, threads=threads, images=images, backend=backend, progress=progress
+    )
     target = seen.bundle.target
     if limits is None:
         limits = limits_of(target.gates, settings, target=target.name, max_drop=target.max_drop)
