@@ -1,4 +1,4 @@
-"""Started: limits on load time and peak memory, judged by a handful of fresh processes.
+"""Started: limits on load time, peak memory and power, judged by a handful of processes or turns.
 
 So few values have no distribution that could be assumed, and one that is far off must not decide. So intervals go by
 ranks, exactly: of a ratio that of Hodges and Lehmann, from all pairs and the distribution of Mann and Whitney's U
@@ -33,29 +33,53 @@ def judge_started(
         reference: those of the baseline, in turns with the candidate's; needed for "max_regress".
         extra: added to the limit as a fraction of the reference, where they were not measured in turns.
     """
-    values = _values(limit, candidate)
+    values = [float(limit.of.value(process)) for process in candidate]
+    others = None if reference is None else [float(limit.of.value(process)) for process in reference]
+    return judge_by_ranks(limit, values, others, "fresh processes", extra=extra)
+
+
+def judge_power(
+    limit: Limit, candidate: Sequence[float], reference: Sequence[float] | None = None, *, extra: float = 0.0
+) -> Verdict:
+    """Judges one limit on a metric of "power" by mean watts of turns; arguments as those of `judge_started`."""
+    return judge_by_ranks(limit, candidate, reference, "turns", extra=extra)
+
+
+def judge_by_ranks(
+    limit: Limit, values: Sequence[float], others: Sequence[float] | None, noun: str, *, extra: float = 0.0
+) -> Verdict:
+    """Judges one limit by a handful of positive figures.
+
+    Args:
+        limit: as in `judge_started`.
+        values: of the candidate.
+        others: of the reference; None where there is none.
+        noun: what each figure is of, such as "turns".
+        extra: as in `judge_started`.
+    """
+    evidence: dict[str, float | int] = {"samples": len(values)}
+    if not values:
+        return Verdict(limit, "inconclusive", f"nothing was measured in {noun}", evidence=evidence)
     value = float(np.median(values))
-    evidence: dict[str, float | int] = {"processes": len(values)}
     if limit.kind != "max_regress":
         found = interval_of_median(values)
         if found is None:
-            return Verdict(limit, "inconclusive", _too_few(len(values)), value, evidence=evidence)
+            return Verdict(limit, "inconclusive", _too_few(len(values), noun), value, evidence=evidence)
         outcome = _outcome(found.low, found.high, limit.value, lower=limit.kind == "max")
         shown = f"{_amount(limit, value)} ({_amount(limit, found.low)} to {_amount(limit, found.high)}"
-        reason = f"{shown} in {len(values)} fresh processes; {_percent(CONFIDENCE_ALONE)} confidence)"
+        reason = f"{shown} in {len(values)} {noun}; {_percent(CONFIDENCE_ALONE)} confidence)"
         evidence["confidence"] = CONFIDENCE_ALONE
         return Verdict(
             limit, outcome, reason + _then(outcome), value, low=found.low, high=found.high, evidence=evidence
         )
-    if not reference:
-        return Verdict(limit, "inconclusive", "the baseline has no fresh processes to compare with", value)
-    others = _values(limit, reference)
-    ratio = ratio_by_ranks(values, others)
+    if not others:
+        return Verdict(limit, "inconclusive", f"the baseline has no {noun} to compare with", value)
     base = float(np.median(others))
-    evidence["processes_before"] = len(others)
+    evidence["samples_before"] = len(others)
+    ratio = ratio_by_ranks(values, others)
     if ratio is None:
-        few = min(len(values), len(others))
-        return Verdict(limit, "inconclusive", _too_few(few), value, base, evidence=evidence)
+        few = _too_few(min(len(values), len(others)), noun)
+        return Verdict(limit, "inconclusive", few, value, base, evidence=evidence)
     scale = 1.0 if limit.relative else base
     change, low, high = (scale * (end - 1) for end in (ratio.value, ratio.low, ratio.high))
     allowed = limit.value + scale * extra
@@ -64,7 +88,7 @@ def judge_started(
     wider = f"; {_change(limit, scale * extra)} are added for two different runs" if extra else ""
     reason = (
         f"{_change(limit, change)} ({_change(limit, low)} to {_change(limit, high)}: {_amount(limit, base)} before, "
-        f"{_amount(limit, value)} now, in {len(values)} fresh processes; {_percent(CONFIDENCE)} confidence{wider})"
+        f"{_amount(limit, value)} now, in {len(values)} {noun}; {_percent(CONFIDENCE)} confidence{wider})"
     )
     evidence |= {"confidence": CONFIDENCE, "ratio": ratio.value, "extra": scale * extra, "tolerance": allowed}
     return Verdict(limit, outcome, reason + _then(outcome), value, base, change, low, high, evidence)
@@ -114,10 +138,6 @@ def _arrangements(one: int, other: int) -> list[int]:
     return ways
 
 
-def _values(limit: Limit, processes: Sequence[Started]) -> list[float]:
-    return [float(limit.of.value(process)) for process in processes]
-
-
 def _outcome(low: float, high: float, limit: float, *, lower: bool) -> Outcome:
     if low > limit:
         return "fail" if lower else "pass"
@@ -130,8 +150,8 @@ def _then(outcome: Outcome) -> str:
     return ": the limit lies within; measure again on a quieter machine" if outcome == "inconclusive" else ""
 
 
-def _too_few(processes: int) -> str:
-    return f"{processes} fresh processes are too few for an interval of {_percent(CONFIDENCE_ALONE)} confidence"
+def _too_few(count: int, noun: str) -> str:
+    return f"{count} {noun} are too few for an interval of {_percent(CONFIDENCE_ALONE)} confidence"
 
 
 def _amount(limit: Limit, number: float) -> str:

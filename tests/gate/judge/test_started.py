@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgexfer.gate.judge.limits import Limit, parse_limit
-from edgexfer.gate.judge.started import interval_of_median, judge_started, ratio_by_ranks
+from edgexfer.gate.judge.started import interval_of_median, judge_power, judge_started, ratio_by_ranks
 from edgexfer.gate.metrics import Started
 
 LOADS = (210.0, 214.0, 208.0, 221.0, 209.0, 212.0, 213.0, 211.0, 900.0)  # one was disturbed
@@ -40,7 +40,7 @@ def test_a_limit_on_one_side(key: str, value: str, outcome: str) -> None:
     found = judge_started(limit(key, value), processes())
     assert found.outcome == outcome
     assert found.value == np.median([getattr(one, found.limit.metric) for one in processes()])
-    assert found.evidence["processes"] == 9
+    assert found.evidence["samples"] == 9
     assert found.low is not None
     assert found.high is not None
     assert found.low <= found.value <= found.high
@@ -83,6 +83,19 @@ def test_too_few_processes_decide_nothing() -> None:
     assert judge_started(limit("load_ms.max", "1000"), few).outcome == "inconclusive"
     nothing = judge_started(limit("load_ms.max_regress", "10%"), processes(), None)
     assert (nothing.outcome, nothing.change) == ("inconclusive", None)
+
+
+def test_power_is_judged_by_turns() -> None:
+    calm = [5.1, 5.0, 5.2, 5.1, 5.0, 5.1]
+    what = limit("power_w.max_regress", "10%")
+    assert judge_power(what, calm, calm).outcome == "pass"
+    found = judge_power(what, [1.2 * watts for watts in calm], calm)
+    assert (found.outcome, found.change) == ("fail", pytest.approx(0.2, abs=0.02))
+    assert "5.1 W before" in found.reason
+    assert "6 turns" in found.reason
+    assert judge_power(limit("power_w.max", "6"), calm).outcome == "pass"
+    silent = judge_power(what, [], calm)
+    assert (silent.outcome, silent.value) == ("inconclusive", None)
 
 
 def test_the_ratios_interval_leaves_out_what_the_tables_say() -> None:
