@@ -16,7 +16,7 @@ PACKAGE = Path(edgexfer.__file__).parent
 LIGHT_LAYERS = ("core", "backends", "runtime", "gate", "build", "remote")  # not `flow`: it composes `train`
 HEAVY = (
     "torch", "torchvision", "timm", "lightning", "nncf", "onnx", "onnxruntime", "sklearn", "openvino", "tensorrt",
-    "safetensors", "torchao", "torchmetrics", "jinja2", "typer", "rich",
+    "safetensors", "torchao", "torchmetrics", "jinja2", "matplotlib", "typer", "rich",
 )  # fmt: skip
 
 

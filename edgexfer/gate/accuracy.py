@@ -72,15 +72,33 @@ def expected_calibration_error(scores: NDArray[np.float64], right: NDArray[np.bo
     Args:
         scores: float [N], probability of the predicted class, 0 to 1.
         right: bool [N], whether that class is the true one.
-        bins: how many; bin i holds scores in (i / bins, (i + 1) / bins], and the first one 0 as well.
+        bins: how many; see `calibration_bins`.
     """
     if not len(scores):
         return float("nan")
+    _, hits, promised = calibration_bins(scores, right, bins)
+    return float(np.abs(hits - promised).sum() / len(scores))
+
+
+def calibration_bins(
+    scores: NDArray[np.float64], right: NDArray[np.bool_], bins: int = ECE_BINS
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Sorts images by their score into bins of equal width; bin i holds (i / bins, (i + 1) / bins], the first 0 too.
+
+    Args:
+        scores: float [N], probability of the predicted class, 0 to 1.
+        right: bool [N], whether that class is the true one.
+        bins: how many.
+
+    Returns:
+        For each bin: its images, int [bins]; how many of them are right, int [bins]; how many the scores promise
+        to be right (their sum), float [bins].
+    """
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, scores, side="left") - 1, 0, bins - 1)
-    # Sum of (right - score) in a bin is the bin's images times its gap.
-    gaps = np.bincount(place, weights=right.astype(np.float64) - scores, minlength=bins)
-    return float(np.abs(gaps).sum() / len(scores))
+    counts = np.bincount(place, minlength=bins).astype(np.int64)
+    hits = np.bincount(place[right], minlength=bins).astype(np.int64)
+    return counts, hits, np.bincount(place, weights=scores, minlength=bins).astype(np.float64)
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

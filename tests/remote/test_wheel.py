@@ -36,7 +36,7 @@ def test_all_of_the_package_and_its_profiles_are_inside(wheel: bytes) -> None:
     assert {f"edgexfer/targets/{name}.toml" for name in target_names()} - names == set()
     assert {
         "edgexfer/py.typed",
-        "edgexfer/gate/report/page.html.j2",
+        "edgexfer/gate/report/templates/page.html.j2",
         "edgexfer/calibration/balanced-256.toml",
     } - names == set()
     assert not [name for name in names if "__pycache__" in name or Path(name).is_absolute() or ".." in name]

@@ -18,6 +18,7 @@ from typing import Any
 from edgexfer.core.bundle import MEASUREMENTS
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
+from edgexfer.core.target import PRECISIONS
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.latency import Latency
 from edgexfer.gate.measure.measurement import measurement_from_json
@@ -91,9 +92,11 @@ def measured_from_json(record: dict[str, Any], where: str) -> Measured:
     """Reads what `to_json` wrote; `where` is named in errors.
 
     Raises:
-        ArtifactError: one of the two measurements does not fit.
+        ArtifactError: an unknown precision, or one of the two measurements does not fit.
         KeyError: something is missing.
     """
+    if record["precision"] not in PRECISIONS:
+        raise ArtifactError(f"{where} has precision {record['precision']!r}, known: {', '.join(PRECISIONS)}", _MEND)
     evaluation = measurement_from_json(record["evaluation"], where)
     latency = None if record["latency"] is None else measurement_from_json(record["latency"], where)
     if not isinstance(evaluation, Evaluation) or not isinstance(latency, (Latency, type(None))):
