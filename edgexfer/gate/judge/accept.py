@@ -31,10 +31,12 @@ from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.machine.contention import contention
 from edgexfer.gate.machine.device_state import ROOT, device_state
 from edgexfer.gate.machine.fitness import objections
+from edgexfer.gate.machine.power import power_source
 from edgexfer.gate.measure.evaluation import Evaluation
+from edgexfer.gate.measure.power import power_in_turns
 from edgexfer.gate.measure.process import started_in_turns
 from edgexfer.gate.measure.timing import check_seconds
-from edgexfer.gate.measure.turns import ROUND_SECONDS, Blocks, Turns, bundle_side
+from edgexfer.gate.measure.turns import ROUND_SECONDS, Blocks, Opener, Turns, bundle_side
 from edgexfer.gate.measure.workload import WORKLOAD, workload
 from edgexfer.gate.metrics import METRICS, Metric, Started
 
@@ -127,6 +129,7 @@ def propose(
     calls, ticks, steady = _measured(seen, seconds, backend, progress)
     after = device_state()
     (started,) = started_in_turns([seen.bundle], backend=backend, threads=threads)
+    watts = _watts(seen, backend)
     doubts = dict.fromkeys([*unsteady((calls, ticks), host, after, target), *objections(host, after, target)])
     if not steady:
         doubts["the times were still changing after the warm-up"] = None
@@ -136,7 +139,7 @@ def propose(
         subject=seen.subject,
         machine_class=seen.machine_class,
         accepted=Accepted(who, datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), why.strip(), tuple(doubts)),
-        figures=figures_of(seen.bundle, calls, ticks, evaluation, started, ()),
+        figures=figures_of(seen.bundle, calls, ticks, evaluation, started, watts),
         labels=seen.bundle.labels,
         threads=threads,
         images=seen.images,
@@ -145,7 +148,7 @@ def propose(
         host={"machine_class": seen.machine_class, **{key: seen.host.get(key) for key in _HOST_FACTS}},
         load_ms=tuple(round(one.load_ms, 3) for one in started),
         peak_memory_mib=tuple(round(one.peak_memory_mib, 3) for one in started),
-        power_w=(),
+        power_w=tuple(round(each, 4) for each in watts),
         packed_calls=pack_calls(calls),
         packed_workload=pack(ticks["total"]),
         packed_answers=None if evaluation is None else pack_answers(evaluation),
@@ -197,8 +200,7 @@ def _measured(
     seen: Evidence, seconds: float, backend: str | None, progress: Progress | None
 ) -> tuple[Blocks, Blocks, bool]:
     # The bundle and the workload, in turns; and whether both had settled before they were counted.
-    side = partial(bundle_side, seen.bundle, seen.files, backend=backend, threads=seen.threads)
-    turns = Turns([side, workload], threads=seen.threads)
+    turns = Turns([_opener(seen, backend), workload], threads=seen.threads)
     while True:
         turns.more(min(ROUND_SECONDS, seconds))
         if progress is not None:
@@ -206,6 +208,18 @@ def _measured(
         calls, ticks = turns.sides
         if turns.seconds >= seconds and len(calls["total"]) >= LEAST_BLOCKS:
             return calls, ticks, turns.steady
+
+
+def _watts(seen: Evidence, backend: str | None) -> tuple[float, ...]:
+    source, _ = power_source()
+    if source is None:
+        return ()
+    (watts,) = power_in_turns([_opener(seen, backend)], source, threads=seen.threads)
+    return watts
+
+
+def _opener(seen: Evidence, backend: str | None) -> Opener:
+    return partial(bundle_side, seen.bundle, seen.files, backend=backend, threads=seen.threads)
 
 
 def _before(place: Path) -> Baseline | None:

@@ -15,9 +15,11 @@ from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.threads import Progress
 from edgexfer.gate.judge.reference import find_reference
 from edgexfer.gate.machine.host import host_facts, machine_class
+from edgexfer.gate.machine.power import power_source
 from edgexfer.gate.measure.evaluate import evaluate
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.measured import read_measured
+from edgexfer.gate.measure.power import power_in_turns
 from edgexfer.gate.measure.process import started_in_turns
 from edgexfer.gate.measure.record import subject_of
 from edgexfer.gate.measure.timing import encoded_images
@@ -25,8 +27,6 @@ from edgexfer.gate.measure.turns import Opener, Turns, bundle_side
 from edgexfer.gate.measure.workload import workload
 from edgexfer.gate.metrics import Started
 from edgexfer.runtime.classifier import load
-
-_STARTS = 7
 
 
 class Evidence:
@@ -118,13 +118,9 @@ class Evidence:
     @cached_property
     def turns(self) -> Turns:
         """The candidate, and the old bundle or the reference workload where there is one, in turns."""
-
-        def opener(bundle: Bundle) -> Opener:
-            return partial(bundle_side, bundle, self.files, backend=self._backend, threads=self.threads)
-
-        openers = [opener(self.bundle)]
+        openers = [self._opener(self.bundle)]
         if self.reference.bundle is not None:
-            openers.append(opener(self.reference.bundle))
+            openers.append(self._opener(self.reference.bundle))
         elif self.reference.stored is not None:
             openers.append(workload)
         return Turns(openers, threads=self.threads, seed=self._seed)
@@ -134,10 +130,26 @@ class Evidence:
         """Fresh processes of the candidate and of the reference; None where there is none."""
         old = self.reference
         bundles = [self.bundle] + ([old.bundle] if old.bundle is not None else [])
-        found = started_in_turns(bundles, _STARTS, backend=self._backend, threads=self.threads)
+        found = started_in_turns(bundles, backend=self._backend, threads=self.threads)
         if old.bundle is not None:
             return found[0], found[1]
         return found[0], old.stored.started() if old.stored is not None else None
+
+    @cached_property
+    def power(self) -> tuple[Sequence[float], Sequence[float] | None, str]:
+        """Watts of the candidate and of the reference (None where there is none), and why there are none, if so."""
+        source, why_not = power_source()
+        if source is None:
+            return (), None, why_not
+        old = self.reference
+        bundles = [self.bundle] + ([old.bundle] if old.bundle is not None else [])
+        found = power_in_turns([self._opener(bundle) for bundle in bundles], source, threads=self.threads)
+        if old.bundle is not None:
+            return found[0], found[1], ""
+        return found[0], old.stored.power_w if old.stored is not None else None, ""
+
+    def _opener(self, bundle: Bundle) -> Opener:
+        return partial(bundle_side, bundle, self.files, backend=self._backend, threads=self.threads)
 
     def _evaluated(self, bundle: Bundle, *, split: str | None = None, partial: bool = False) -> Evaluation:
         return evaluate(

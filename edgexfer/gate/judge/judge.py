@@ -17,7 +17,8 @@ from edgexfer.gate.judge.exactly import judge_bundle
 from edgexfer.gate.judge.image_by_image import flips, judge_answers
 from edgexfer.gate.judge.limits import Limit, limits_of
 from edgexfer.gate.judge.sampling import judge_calls
-from edgexfer.gate.judge.started import judge_started
+from edgexfer.gate.judge.started import judge_power, judge_started
+from edgexfer.gate.judge.stored import extra_of, foreign
 from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
 from edgexfer.gate.machine.device_state import device_state
@@ -117,14 +118,31 @@ def _by_answers(limit: Limit, seen: Evidence) -> tuple[Verdict, ...]:
 
 
 def _by_process(limit: Limit, seen: Evidence) -> Verdict:
-    candidate, reference = seen.started
-    if limit.kind == "max_regress" and reference is None:
-        return Verdict(limit, "inconclusive", seen.reference.missing)
-    return judge_started(limit, candidate, reference)
+    if reason := _nothing_to_compare(limit, seen):
+        return Verdict(limit, "inconclusive", reason)
+    return judge_started(limit, *seen.started, extra=_extra(limit, seen))
 
 
 def _by_power(limit: Limit, seen: Evidence) -> Verdict:
-    return Verdict(limit, "inconclusive", f"{seen.machine_class} does not tell its power")
+    if reason := _nothing_to_compare(limit, seen):
+        return Verdict(limit, "inconclusive", reason)
+    candidate, reference, why_not = seen.power
+    if why_not:
+        return Verdict(limit, "inconclusive", why_not)
+    return judge_power(limit, candidate, reference, extra=_extra(limit, seen))
+
+
+def _nothing_to_compare(limit: Limit, seen: Evidence) -> str:
+    old = seen.reference
+    if limit.kind != "max_regress" or old.bundle is not None:
+        return ""
+    if old.stored is None:
+        return old.missing
+    return foreign(old.stored, machine_class=seen.machine_class, threads=seen.threads) or ""
+
+
+def _extra(limit: Limit, seen: Evidence) -> float:
+    return extra_of(limit) if seen.reference.bundle is None and seen.reference.stored is not None else 0.0
 
 
 def _flips(seen: Evidence) -> tuple[Flip, ...]:

@@ -15,6 +15,7 @@ from edgexfer.gate.judge import accept
 from edgexfer.gate.judge.accept import Proposal, git_user, propose
 from edgexfer.gate.judge.baseline import find_baseline, read_baseline
 from edgexfer.gate.machine.host import host_facts, machine_class
+from edgexfer.gate.machine.power import PowerSource
 from edgexfer.gate.measure.workload import WORKLOAD
 from edgexfer.gate.metrics import METRICS
 from tests.bundles import make_bundle
@@ -144,3 +145,14 @@ def test_the_file_holds_no_more_than_is_needed(bundle: Path, tmp_path: Path) -> 
     record = json.loads(proposed(bundle, tmp_path / "b").write().read_bytes())
     assert set(record["host"]) == {"machine_class", *accept._HOST_FACTS}
     assert record["packed_calls"].keys() == {"decode", "resize", "inference", "total"}
+
+
+@pytest.mark.usefixtures("steady")
+def test_power_is_kept_where_the_device_tells(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = accept.power_in_turns
+    monkeypatch.setattr(accept, "power_source", lambda: (PowerSource("a sensor", lambda: 5.25), ""))
+    monkeypatch.setattr(
+        accept, "power_in_turns", lambda *given, **settings: turns(*given, turns=2, seconds=0.7, **settings)
+    )
+    found = read_baseline(proposed(bundle, tmp_path / "b").write())
+    assert (found.power_w, found.figures["power_w"]) == ((5.25, 5.25), 5.25)
