@@ -75,16 +75,21 @@ class Tab:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
         )  # fmt: skip
 
-    def scheme(self, *, dark: bool) -> None:
-        """Tells the page which colours the reader prefers."""
+    def scheme(self, *, dark: bool, media: str = "") -> None:
+        """Tells the page which colours the reader prefers, and that it is to be printed where `media` is "print"."""
         wanted = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", media="", features=[wanted])
+        self.call("Emulation.setEmulatedMedia", media=media, features=[wanted])
+        self.settle()
 
     def ask(self, expression: str) -> Any:
         """Returns what JavaScript's `expression` is on the page, as JSON."""
         made = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in made, made["exceptionDetails"]
         return made["result"].get("value")
+
+    def settle(self) -> None:
+        """Waits until what was changed has been drawn: some things follow one frame later."""
+        self.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def press(self, key: str) -> None:
         """Presses and releases a key, such as "Tab" or "Enter"."""

@@ -109,7 +109,7 @@ def overview(matrix: NDArray[np.int64]) -> Drawing:
     rows, columns = np.nonzero(matrix)
     shares = matrix[rows, columns] / matrix.sum(axis=1)[rows]
     hit = rows == columns
-    side = max(1.5, min(8.0, 190 / len(matrix)))
+    side = max(1.5, min(8.0, 220 / len(matrix)))
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()

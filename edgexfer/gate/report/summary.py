@@ -23,7 +23,7 @@ def bundle_tiles(first: Measured | None, shipped: Measured | None) -> list[Tile]
     tiles = [
         Tile(
             "Top-1", percent(judged.top1),
-            f"{percent(low, 1)} to {percent(high, 1)} on images like these (95 %), from {len(judged.images)} images",
+            f"{percent(low, 1)} to {percent(high, 1)} on images like these (95 %), from {len(judged.images):,} images",
         ),
         _latency(first, shipped),
         _size(first, shipped),
@@ -96,7 +96,7 @@ def _difference(first: Measured, shipped: Measured) -> Tile:
     flips = sum(answers[i.path, i.sha256] != i.predicted for i in shared)
     change = 100 * (shipped.evaluation.top1 - first.evaluation.top1)
     value = f"{change:+.2f}" if math.isfinite(change) else "–"
-    note = f"points of top-1; {flips} of {len(shared)} answers differ"
+    note = f"points of top-1; {flips:,} of {len(shared):,} answers differ"
     return Tile(f"{shipped.precision} against {first.precision}", value, note)
 
 

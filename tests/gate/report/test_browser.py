@@ -73,7 +73,7 @@ def test_no_request_leaves_the_page_and_the_console_stays_empty(
     tab.open(pages[name])
     for details in ("true", "false"):  # what is inside is laid out when it is opened
         tab.ask(f"document.querySelectorAll('details').forEach(e => e.open = {details})")
-    tab.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    tab.settle()
     asked = [e["request"]["url"] for method, e in tab.events if method == "Network.requestWillBeSent"]
     assert [url for url in asked if not url.startswith("data:image/jpeg;base64,") and url != "data:,"] == [
         pages[name].as_uri()
@@ -136,7 +136,7 @@ def test_the_scheme_follows_the_reader_and_can_be_chosen(tab: chromium.Tab, page
     tab.scheme(dark=False)
     tab.ask("document.getElementById('theme-dark').click()")
     assert tab.ask(seen) == dark
-    tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.scheme(dark=True, media="print")
     assert tab.ask(seen)[1] == light[1]
 
 
@@ -193,7 +193,7 @@ def test_print_shows_what_was_folded(tab: chromium.Tab, pages: dict[str, Path]) 
     shown = "document.querySelector('details table').checkVisibility({contentVisibilityAuto: true})"
     height = "document.querySelector('details table').getBoundingClientRect().height"
     assert not tab.ask(shown)
-    tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.scheme(dark=False, media="print")
     assert tab.ask(shown)
     assert tab.ask(height) > 50
 
