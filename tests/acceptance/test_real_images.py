@@ -11,23 +11,11 @@ import numpy as np
 import pytest
 
 from edgexfer import load
-from edgexfer.core.target import load_target
+from tests.acceptance.whole_way import whole_way
 
 pytestmark = pytest.mark.train
 
 Images = Callable[[str], Path]
-
-
-def whole_way(data: Path, folder: Path, **settings: Any) -> tuple[Any, Any]:
-    """Fine-tunes on `data` and exports for this CPU; returns the checkpoint and what export made."""
-    from edgexfer.flow.export import export
-    from edgexfer.train.finetune import finetune
-    from edgexfer.train.settings import FinetuneSettings
-
-    epochs = settings.pop("qat_epochs", None)
-    checkpoint = finetune(data, folder / "run", FinetuneSettings(seed=0, **settings))
-    target = load_target("x86-cpu")
-    return checkpoint, export(checkpoint.folder, target, folder / "made.edgx", precision="int8", epochs=epochs)
 
 
 def judged(exported: Any) -> tuple[float, float]:
@@ -63,8 +51,8 @@ def test_hymenoptera(real_images: Images, tmp_path: Path) -> None:
 
 
 @pytest.mark.acceptance
-def test_signs(real_images: Images, tmp_path: Path) -> None:
-    checkpoint, exported = whole_way(real_images("signs"), tmp_path)
+def test_signs(signs_made: Callable[[], tuple[Any, Any]]) -> None:
+    checkpoint, exported = signs_made()
     float_top1, int8_top1 = judged(exported)
     assert checkpoint.manifest["metrics"]["test"]["top1"] >= 0.98
     assert float_top1 >= 0.98
