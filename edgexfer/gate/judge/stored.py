@@ -26,7 +26,7 @@ from edgexfer.gate.measure.workload import WORKLOAD
 from edgexfer.gate.metrics import Calls
 
 EXTRA = 0.10
-"""Of the reference. Medians of one INT8 bundle in units of the workload, on a cloud machine with two cores: 7 steady runs
+"""Of the reference. Medians of INT8 bundles in units of the workload, on a cloud machine with two cores: 7 steady runs
 lay within 6 % of each other, and runs that a neighbour slowed by up to 48 % followed within 8 %."""
 EXTRA_OF = {
     "latency_p95_ms": 0.25,
