@@ -157,17 +157,18 @@ def decide(found: AccuracyChange, alpha: float, *, family: int = 1) -> Verdict:
     if math.isnan(found.change):
         return verdict("inconclusive", f"{limit.subject} cannot be compared on these {found.images} images")
     asked = f"the limit is {limit_in_words(limit)}"
+    of_class = "" if limit.label is None else " of this class"
     least_images = least_loss(alpha=alpha)
     wanted = least_images / limit.value if limit.of.is_fraction and limit.value else 0.0
     if found.is_beyond:
         if p <= ALPHA and found.excludes_none:
             return verdict("fail", f"{found.said} ({_p(p)}); {asked}")
-        more = f"{f'about {found.needed}' if found.needed > found.images else 'more'} images would tell"
+        more = f"{f'about {found.needed}' if found.needed > found.images else 'more'} images{of_class} would tell"
         return verdict("inconclusive", f"{found.said}, which may be chance ({_p(p)}); {asked}; {more}")
     if found.images < max(least_images, _TOO_SMALL * wanted):
         enough = max(least_images, math.ceil(wanted - _ROUNDING))
-        few = f"{found.images} {'image is' if found.images == 1 else 'images are'} too few for that"
-        return verdict("inconclusive", f"{found.said}; {asked}: {few}, which takes at least {enough}")
+        few = f"{found.images} {'image' if found.images == 1 else 'images'}{of_class} cannot show that"
+        return verdict("inconclusive", f"{found.said}; {asked}: {few}, it takes at least {enough}")
     if limit.of.is_fraction and limit.value and found.least > limit.value + _ROUNDING:
         enough = math.ceil(found.images * found.least / limit.value - _ROUNDING)
         shown = points_in_words(found.least)

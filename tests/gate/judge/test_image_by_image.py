@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 
 from edgexfer.core.errors import SettingsError
 from edgexfer.gate.accuracy import wilson_interval
+from edgexfer.gate.judge import accuracy_change
 from edgexfer.gate.judge.image_by_image import judge_answers
 from edgexfer.gate.judge.limits import Limit, parse_limit
 from edgexfer.gate.judge.verdict import Verdict
 from tests.gate.answers import LABELS, evaluation, truth, with_mistakes
+from tests.gate.baselines import answers, make_baseline
+
+
+@pytest.fixture(autouse=True)
+def _fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accuracy_change, "RESAMPLES", 500)  # 2,000 say the same in four times the time
 
 
 def limit(key: str, value: object) -> Limit:
@@ -83,7 +90,7 @@ def test_a_set_far_too_small_for_the_limit_never_passes(images: int, outcome: st
     verdict = judged("top1.max_regress", "1%", images)
     assert verdict.outcome == outcome
     if outcome == "inconclusive":
-        assert f"{images} images are too few for that, which takes at least 500" in verdict.reason
+        assert f"{images} images cannot show that, it takes at least 500" in verdict.reason
 
 
 def test_a_small_set_fails_all_the_same_where_the_drop_is_plain() -> None:
@@ -132,7 +139,7 @@ def test_getting_better_never_fails_and_the_other_way_round_mirrors(images: int,
 def test_other_figures_are_resampled(key: str, lost: Iterable[int], won: Iterable[int], outcome: str) -> None:
     verdict = judged(key, "1%", 310, lost=lost, won=won)
     assert verdict.outcome == outcome
-    assert verdict.evidence["resamples"] == 2000
+    assert verdict.evidence["resamples"] == 500
     assert verdict.change is not None
     assert verdict.low is not None
     assert verdict.high is not None
@@ -155,7 +162,7 @@ def test_a_calibration_error_regresses_by_growing() -> None:
     flattering = evaluation(truth(310), said, scores=sure)
     (worse,) = judge_answers(limit("calibration_error.max_regress", "2%"), flattering, honest)
     assert (worse.outcome, worse.change) == ("fail", pytest.approx(0.04, abs=0.001))
-    assert "4 points more on 310 images (p < 0.001)" in worse.reason
+    assert "4 points more on 310 images (p = 0.002)" in worse.reason
     assert judge_answers(limit("calibration_error.max_regress", "2%"), honest, flattering)[0].outcome == "pass"
 
 
@@ -180,6 +187,7 @@ def test_a_class_is_judged_less_sharply_as_one_of_many_than_alone() -> None:
     old = evaluation(truth(43 * 30, 43), truth(43 * 30, 43), labels=labels)
     every = judge_answers(limit("recall.max_regress", "10%"), new, old)
     assert len(every) == 43
+    assert every[0].reason.endswith("images of this class would tell")
     assert {verdict.outcome for verdict in every} == {"inconclusive", "pass"}
     assert every[0].outcome == "inconclusive"
     (alone,) = judge_answers(limit("recall:sign 0.max_regress", "10%"), new, old)
@@ -241,6 +249,17 @@ def test_the_common_images_judge_where_they_are_at_least_half() -> None:
     assert less.outcome == "inconclusive"
     assert "only 300 of 601 images were also answered by the baseline" in less.reason
     assert less.evidence == {"images": 300, "asked": 601}
+
+
+@pytest.mark.parametrize("key", ["top1", "macro_f1", "calibration_error", "recall"])
+def test_a_baseline_file_says_the_same_as_the_answers_that_it_keeps(key: str) -> None:
+    candidate, old = answers(images=300, wrong=12), answers(images=300, wrong=2)
+    kept = make_baseline(evaluation=old).evaluation()
+    asked = limit(f"{key}.max_regress", "1%")
+    found = judge_answers(asked, candidate, kept)
+    assert found == judge_answers(asked, candidate, old)
+    assert {verdict.outcome for verdict in judge_answers(asked, old, kept)} <= {"pass", "inconclusive"}
+    assert all(verdict.change == 0 for verdict in judge_answers(asked, old, kept))
 
 
 def test_one_class_alone() -> None:
