@@ -134,7 +134,7 @@ def verdict_drawing(gate: GateResult) -> Drawing | None:
         "verdicts-drawn", "How much of each limit is used",
         f"Points with their confidence intervals, where 0 is unchanged and 1 is the limit. {said}.",
         paint, height_inches=0.95 + 0.42 * len(known),
-        caption="Lines are 95 % confidence intervals. Right of the dashed line the limit is exceeded.",
+        caption="Lines are confidence intervals. Right of the dashed line the limit is exceeded.",
     )  # fmt: skip
 
 
