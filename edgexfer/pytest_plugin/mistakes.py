@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from edgexfer.core.errors import EdgexferError
+from edgexfer.gate.output.foreign import one_line
 
 _FLAGS = re.compile(r"(?<![\w-])--(baseline|data|seconds)\b")
 
@@ -20,7 +21,7 @@ def told_in_one_line() -> Iterator[None]:
         yield
     except EdgexferError as error:
         hint = f"; hint: {error.hint}" if error.hint else ""
-        raise pytest.fail.Exception(in_flags(f"error: {error.message}{hint}"), pytrace=False) from None
+        raise pytest.fail.Exception(in_flags(one_line(f"error: {error.message}{hint}")), pytrace=False) from None
 
 
 def in_flags(text: str) -> str:

@@ -8,11 +8,13 @@
 A limit that does not hold fails the test; one of which nothing can be said fails it too, unless --edgexfer-inconclusive
 says otherwise. Whoever never asks for the fixture never sees any of this; `-p no:edgexfer` takes it out altogether.
 
-What was judged travels on the reports, as plain values: so it reaches the controller of pytest-xdist from every worker.
+What was judged travels on the reports, as JSON: so it reaches the controller of pytest-xdist from every worker,
+whatever bytes the name of a file is made of.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ class _Gathering:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._config.stash[_ENTRIES].extend(getattr(report, "edgexfer", ()))
+        self._config.stash[_ENTRIES].extend(map(json.loads, getattr(report, "edgexfer", ())))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,7 +83,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Puts on the report what was judged since the last one."""
     report = yield
     if entries := item.stash.get(_ENTRIES, []):
-        report.edgexfer = list(entries)  # type: ignore[attr-defined]
+        report.edgexfer = [json.dumps(entry) for entry in entries]  # type: ignore[attr-defined]
         entries.clear()
     return report
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgexfer.core.files import write_file
 from edgexfer.gate.judge.verdict import EXIT_CODES, Flip, GateResult, Outcome, Verdict, gate_result_from_json
 from edgexfer.gate.metrics import METRICS
+from edgexfer.gate.output.foreign import one_line
 from edgexfer.gate.output.words import change_in_words, interval_in_words, limit_in_words, value_in_words
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ def explained(result: GateResult) -> str:
         lines.append("nothing was judged: there is no limit")
     if result.flips and any(verdict.limit.of.of in ("answers", "classes") for verdict in _broken(result)):
         lines += [f"  {line}" for line in _flips(result.flips)]
-    return "\n".join([*lines, f"  {_heading(result)}", *(f"  {text}" for text in result.warnings)])
+    lines += [f"  {_heading(result)}", *(f"  {text}" for text in result.warnings)]
+    return "\n".join(map(one_line, lines))
 
 
 def in_short(result: GateResult) -> str:
     """Says the same in one line without figures: the reason of a test that is skipped."""
-    return "; ".join(dict.fromkeys(map(_headline, _broken(result)))) or "nothing was judged: there is no limit"
+    said = "; ".join(dict.fromkeys(map(_headline, _broken(result))))
+    return one_line(said) or "nothing was judged: there is no limit"
 
 
 def accepted_in_words(proposal: Proposal) -> str:
@@ -66,11 +69,33 @@ def properties(result: GateResult) -> list[tuple[str, str]]:
             if (number := getattr(verdict, part)) is not None:
                 found.append((f"{name}.{part}", _exact(number)))
         found += [(f"{name}.{key}", _exact(number)) for key, number in verdict.evidence.items()]
-    return [(name, text) for name, text in found if text]
+    return [(one_line(name), one_line(text)) for name, text in found if text]
 
 
 def section(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
     """Yields the lines of the terminal's section, each with the name of its colour ("" for none)."""
+    for line, colour in _section(entries):
+        yield one_line(line), colour
+
+
+def write_gates(entries: Sequence[Entry], place: Path) -> None:
+    """Writes what the module's docstring describes.
+
+    Raises:
+        EdgexferError: `place` cannot be written.
+    """
+    results = [entry for entry in entries if "gate" in entry]
+    outcomes = [verdict["outcome"] for entry in results for verdict in entry["gate"]["verdicts"]]
+    outcome: Outcome = "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "inconclusive"
+    summary = {"outcome": outcome, "exit_code": EXIT_CODES[outcome]}
+    summary |= {name: outcomes.count(name) for name in EXIT_CODES}
+    record = {"kind": "gates", "format_version": FORMAT_VERSION, "summary": summary, "results": results}
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file's name on Linux is bytes; those that are not UTF-8 become escapes, which JSON can hold.
+    write_file(place, text.encode("utf-8", "backslashreplace"))
+
+
+def _section(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
     heading = ""
     for entry in entries:
         if "gate" in entry:
@@ -90,23 +115,6 @@ def section(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
     for entry in entries:
         if "error" in entry:
             yield f"error: {entry['error']}", "red"
-
-
-def write_gates(entries: Sequence[Entry], place: Path) -> None:
-    """Writes what the module's docstring describes.
-
-    Raises:
-        EdgexferError: `place` cannot be written.
-    """
-    results = [entry for entry in entries if "gate" in entry]
-    outcomes = [verdict["outcome"] for entry in results for verdict in entry["gate"]["verdicts"]]
-    outcome: Outcome = "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "inconclusive"
-    summary = {"outcome": outcome, "exit_code": EXIT_CODES[outcome]}
-    summary |= {name: outcomes.count(name) for name in EXIT_CODES}
-    record = {"kind": "gates", "format_version": FORMAT_VERSION, "summary": summary, "results": results}
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A file's name on Linux is bytes; those that are not UTF-8 become escapes, which JSON can hold.
-    write_file(place, text.encode("utf-8", "backslashreplace"))
 
 
 def _heading(result: GateResult) -> str:
@@ -140,8 +148,8 @@ def _figures(verdict: Verdict) -> str:
 
 def _line(verdict: Verdict) -> str:
     limit = verdict.limit
-    figures = " ".join(filter(None, (value_in_words(limit.of, verdict.value), change_in_words(verdict))))
-    return f"{verdict.outcome:<12} {limit.subject:<24} {figures}, limit: {limit_in_words(limit)}"
+    figures = (value_in_words(limit.of, verdict.value), change_in_words(verdict), f"limit: {limit_in_words(limit)}")
+    return f"{verdict.outcome:<12} {limit.subject:<24} {', '.join(filter(None, figures))}"
 
 
 def _flips(flips: Sequence[Flip]) -> list[str]:
