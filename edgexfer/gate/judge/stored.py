@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.gate.judge.baseline import Baseline
-from edgexfer.gate.judge.interval import CONFIDENCE, Interval, levels
+from edgexfer.gate.judge.interval import CONFIDENCE, Interval, drift, levels
 from edgexfer.gate.judge.limits import Limit
+from edgexfer.gate.judge.stability import MOST_DRIFT
 from edgexfer.gate.judge.verdict import Outcome, Verdict
 from edgexfer.gate.measure.turns import Blocks
 from edgexfer.gate.measure.workload import WORKLOAD
@@ -109,6 +110,9 @@ def judge_stored(
     if min(blocks, blocks_then) < LEAST_BLOCKS:
         said = f"only {blocks} turns were measured and {blocks_then} are stored, {LEAST_BLOCKS} are the least"
         return Verdict(limit, "inconclusive", f"{said}: measure longer with --seconds", value)
+    if (factor := drift((then, then_workload))) > MOST_DRIFT:
+        said = f"the machine drifted by {factor:.2f} when the baseline was accepted (at most {MOST_DRIFT:g} is steady)"
+        return Verdict(limit, "inconclusive", f"{said}: accept it again on a quiet machine", value)
     ratio = _ratio(limit.of.value, (candidate, workload), (then, then_workload), seed)
     reference = value / ratio.value
     scale = 1.0 if limit.relative else reference

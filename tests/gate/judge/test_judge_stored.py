@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgexfer.gate.judge import accept, evidence, sampling
+from edgexfer.gate.judge import accept, evidence, sampling, stored
 from edgexfer.gate.judge.accept import propose
 from edgexfer.gate.judge.baseline import read_baseline, write_baseline
 from edgexfer.gate.judge.judge import judge
@@ -26,6 +26,7 @@ def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (accept, sampling):
         monkeypatch.setattr(module, "unsteady", lambda *_: [])
     monkeypatch.setattr(sampling, "kept_waiting", lambda *_: None)
+    monkeypatch.setattr(stored, "MOST_DRIFT", 100.0)
     for module in (accept, evidence):
         start = module.started_in_turns
         monkeypatch.setattr(
@@ -58,7 +59,7 @@ def judged(bundle: Path, baseline: Path, key: str = STEP, value: str = "5%", **s
 def test_a_slower_bundle_fails_against_the_file_alone(accepted: Path, tmp_path: Path) -> None:
     # By so much that it is seen even while other programs slow the workload, which `fake` does not feel.
     found = judged(bundle_of(tmp_path, 12.0), accepted.parents[1], seconds=10.0)
-    assert found.outcome == "fail"
+    assert found.outcome == "fail", found.reason
     assert found.evidence["stored"] is True
     assert found.value == pytest.approx(12, rel=0.2)
     assert found.change is not None
@@ -66,8 +67,8 @@ def test_a_slower_bundle_fails_against_the_file_alone(accepted: Path, tmp_path: 
 
 
 def test_a_faster_bundle_passes(accepted: Path, tmp_path: Path) -> None:
-    found = judged(bundle_of(tmp_path, 0.2), accepted)
-    assert (found.outcome, found.reference is not None) == ("pass", True)
+    found = judged(bundle_of(tmp_path, 0.2), accepted, seconds=10.0)
+    assert (found.outcome, found.reference is not None) == ("pass", True), found.reason
 
 
 @pytest.mark.parametrize("metric", [STEP, "load_ms", "peak_memory_mib", "power_w"])

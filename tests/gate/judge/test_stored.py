@@ -116,6 +116,16 @@ def test_few_turns_decide_nothing(short: str) -> None:
     assert "24 are the least" in found.reason
 
 
+def test_a_baseline_that_was_forced_on_a_drifting_machine_acquits_nobody() -> None:
+    calls, workload = times(5.0), ticks()
+    for side in (calls, workload):
+        for values in side.values():
+            values[:10] *= 2
+    found = judged(times(5.0, seed=7), ticks(seed=8), baseline=make_baseline(calls, workload))
+    assert found.outcome == "inconclusive"
+    assert "when the baseline was accepted (at most" in found.reason
+
+
 def test_the_same_samples_give_the_same_verdict() -> None:
     first, again = (judged(times(5.5, seed=7), ticks(seed=8)) for _ in range(2))
     assert first == again
