@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 FLIPS = 5
+LISTED = 20
+_ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 Entry: TypeAlias = dict[str, Any]
 """What a test did, as it travels between processes: "test" is its node id, and one of "gate" (the record of a
@@ -32,10 +34,13 @@ GateResult), "accepted" or "skipped" (a sentence)."""
 
 def explained(result: GateResult) -> str:
     """Says of every limit that does not hold what was found, with its figures: the text that a failed test shows."""
-    lines = [line for verdict in _broken(result) for line in (_headline(verdict), f"  {_figures(verdict)}")]
+    broken = _broken(result)
+    lines = [line for verdict in broken[:LISTED] for line in (_headline(verdict), f"  {_figures(verdict)}")]
+    if len(broken) > LISTED:
+        lines.append(f"and {len(broken) - LISTED} more, which --edgexfer-json lists")
     if not result.verdicts:
         lines.append("nothing was judged: there is no limit")
-    if result.flips and any(verdict.limit.of.of in ("answers", "classes") for verdict in _broken(result)):
+    if result.flips and any(verdict.limit.of.of in ("answers", "classes") for verdict in broken):
         lines += [f"  {line}" for line in _flips(result.flips)]
     lines += [f"  {_heading(result)}", *(f"  {text}" for text in result.warnings)]
     return "\n".join(map(one_line, lines))
@@ -43,7 +48,7 @@ def explained(result: GateResult) -> str:
 
 def in_short(result: GateResult) -> str:
     """Says the same in one line without figures: the reason of a test that is skipped."""
-    said = "; ".join(dict.fromkeys(map(_headline, _broken(result))))
+    said = "; ".join(dict.fromkeys(map(_headline, _broken(result)[:LISTED])))
     return one_line(said) or "nothing was judged: there is no limit"
 
 
@@ -103,8 +108,11 @@ def _section(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
             if (judged := _heading(result)) != heading:
                 yield judged, ""
                 heading = judged
-            for verdict in result.verdicts:
+            shown = _listed(result.verdicts)
+            for verdict in shown:
                 yield f"  {_line(verdict)}", COLOURS[verdict.outcome]
+            if rest := len(result.verdicts) - len(shown):
+                yield f"  and {rest} more of single classes, none of them worse", ""
     for text in dict.fromkeys(entry["accepted"] for entry in entries if "accepted" in entry):
         yield f"accepted: {text}", "yellow"
     skipped = [entry["skipped"] for entry in entries if "skipped" in entry]
@@ -125,6 +133,13 @@ def _heading(result: GateResult) -> str:
 
 def _broken(result: GateResult) -> list[Verdict]:
     return [verdict for verdict in result.verdicts if verdict.outcome != "pass"]
+
+
+def _listed(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    # A thousand classes are a thousand verdicts: the worst of them are enough, all others are shown.
+    of_classes = [verdict for verdict in verdicts if verdict.limit.of.of == "classes"]
+    worst = sorted(of_classes, key=lambda one: _ORDER.index(one.outcome))[:LISTED]
+    return [verdict for verdict in verdicts if verdict.limit.of.of != "classes" or verdict in worst]
 
 
 def _headline(verdict: Verdict) -> str:

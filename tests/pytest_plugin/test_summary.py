@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
 
-from edgexfer.gate.judge.verdict import GateResult
-from edgexfer.pytest_plugin.summary import explained, in_short, properties, section, write_gates
+from edgexfer.gate.judge.limits import Limit
+from edgexfer.gate.judge.verdict import GateResult, Verdict
+from edgexfer.pytest_plugin.summary import LISTED, explained, in_short, properties, section, write_gates
 from tests.gate.output.hostile import RESULTS
 from tests.gate.output.results import fixed_result
 from tests.golden.make_pytest import GOLDEN, every_form
@@ -20,6 +22,24 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff
 def test_the_text_reads_as_it_did() -> None:
     for name, text in every_form(fixed_result()).items():
         assert text == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_a_thousand_classes_are_not_a_thousand_lines() -> None:
+    names = [f"class {number}" for number in range(1000)]
+    verdicts = [
+        Verdict(Limit("recall", "min", 0.5, label=name), "fail" if name == "class 990" else "pass", "why", 0.4)
+        for name in names
+    ]
+    result = replace(fixed_result(), verdicts=(*verdicts, *fixed_result().verdicts), flips=())
+    lines = [line for line, _ in section([{"test": "t", "gate": result.to_json()}])]
+    assert len(lines) == 1 + LISTED + 6 - 1 + 1
+    assert sum("recall:class 990 " in line for line in lines) == 1
+    assert sum("recall:stop" in line for line in lines) == 1
+    assert lines[-1] == f"  and {1001 - LISTED} more of single classes, none of them worse"
+    failed = replace(result, verdicts=tuple(replace(verdict, outcome="fail") for verdict in verdicts))
+    text = explained(failed).splitlines()
+    assert text[2 * LISTED] == f"and {1000 - LISTED} more, which --edgexfer-json lists"
+    assert len(text) == 2 * LISTED + 3
 
 
 @settings(max_examples=60, deadline=None)
