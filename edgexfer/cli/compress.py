@@ -10,10 +10,10 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import points, print_checkpoint
-from edgexfer.cli.options import DeviceOption, OverwriteOption, named
+from edgexfer.cli.options import DeviceOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
 from edgexfer.cli.targets import named_target
-from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
+from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
 
@@ -38,6 +38,8 @@ def compress(
     ] = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
+    logger: LoggerOption = None,
+    tracking: TrackingOption = None,
 ) -> None:
     """Train RUN to bear 8-bit arithmetic.
 
@@ -46,11 +48,12 @@ def compress(
     profile = named_target(target)
     place = named(out) if out else default_out(run, profile)
     _check_at_once(run, place, overwrite=overwrite)
+    tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.train.checkpoint import open_checkpoint
         from edgexfer.train.qat import compress as stage
 
-    with going_on_with(lambda: ""), log_lines(), reading_bar() as moved:
+    with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
         made = stage(
             open_checkpoint(run),
             profile,
@@ -60,6 +63,7 @@ def compress(
             device="auto" if device is None else device.value,
             overwrite=overwrite,
             progress=moved,
+            tracked=tracked,
         )
     print_checkpoint(made.folder, made.manifest)
     _warn_of_loss(made.manifest, profile)

@@ -11,10 +11,19 @@ import typer
 from edgexfer.cli import show
 from edgexfer.cli.build import print_measured, print_trtexec
 from edgexfer.cli.devices import print_devices
-from edgexfer.cli.options import DeviceOption, OnOption, OverwriteOption, PrecisionName, PrecisionOption, named
+from edgexfer.cli.options import (
+    DeviceOption,
+    LoggerOption,
+    OnOption,
+    OverwriteOption,
+    PrecisionName,
+    PrecisionOption,
+    TrackingOption,
+    named,
+)
 from edgexfer.cli.parts import needs
 from edgexfer.cli.targets import named_target
-from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
+from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
 from edgexfer.core.target import Target
 
@@ -38,6 +47,8 @@ def export(
     device: DeviceOption = None,
     on: OnOption = None,
     overwrite: OverwriteOption = False,
+    logger: LoggerOption = None,
+    tracking: TrackingOption = None,
 ) -> None:
     """Make the bundle that a target runs best, and prove it.
 
@@ -45,16 +56,19 @@ def export(
     and INT8 on the same held-out images, times them in turns, and ships the fastest that holds the accuracy.
 
     With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
+
+    With --logger figures, bundle and report are logged, in the run that fine-tuning began where it has one.
     """
     profile = named_target(target)
     bundle = named(out) if out else default_bundle(run)
     if epochs is not None and epochs < 0:
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
+    tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.flow.export import export as flow
 
-    with going_on_with(lambda: ""), log_lines(), reading_bar() as moved:
+    with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
         made = flow(
             run,
             profile,
@@ -66,6 +80,7 @@ def export(
             on=tuple(on or ()),
             overwrite=overwrite,
             progress=moved,
+            tracked=tracked,
         )
     print_exported(made)
     _print_next(made)

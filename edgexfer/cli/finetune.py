@@ -13,9 +13,9 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import print_checkpoint
-from edgexfer.cli.options import DeviceOption, OverwriteOption, named
+from edgexfer.cli.options import DeviceOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
-from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar
+from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def finetune(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     overwrite: OverwriteOption = False,
+    logger: LoggerOption = None,
+    tracking: TrackingOption = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings; flags override what it says.")
     ] = None,
@@ -108,12 +110,15 @@ def finetune(
             f"{_record(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
         )
     _check_at_once(data, val, run, wanted, overwrite=overwrite)
+    tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.train.finetune import finetune as stage
-    with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), reading_bar() as moved:
-        made = stage(data, run, settings, val=val, resume=resume, overwrite=overwrite, progress=moved)
+    with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), tracked, reading_bar() as moved:
+        made = stage(data, run, settings, val=val, resume=resume, overwrite=overwrite, progress=moved, tracked=tracked)
     print_checkpoint(made.folder, made.manifest)
-    show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target x86-cpu", "bold")
+    names = [run["tracker"] for run in made.manifest.get("trackers") or ()]
+    further = "".join(f" --logger {name}" for name in names)
+    show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target x86-cpu{further}", "bold")
 
 
 def default_run(data: Path) -> Path:

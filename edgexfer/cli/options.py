@@ -57,6 +57,31 @@ OnOption: TypeAlias = Annotated[
         help="Do it on this device over SSH, and bring the numbers back; give it again for several side by side.",
     ),
 ]
+
+
+class TrackerName(str, Enum):
+    """Where training and bundles can be logged."""
+
+    mlflow = "mlflow"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
+LoggerOption: TypeAlias = Annotated[
+    list[TrackerName] | None,
+    typer.Option(
+        "--logger",
+        help="Log to this tracker too, on this machine unless you say otherwise; give it again for several.",
+    ),
+]
+TrackingOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking",
+        metavar="FOLDER|ADDRESS",
+        help="Where --logger writes: a folder, or an MLflow server; by default here, or MLFLOW_TRACKING_URI.",
+    ),
+]
 OverwriteOption: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an older one there.")]
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgexfer.cli import show
+from edgexfer.cli.options import TrackerName
+
+if TYPE_CHECKING:
+    from edgexfer.train.trackers import Tracking
 
 
 class _Lines(logging.Handler):
@@ -93,6 +97,18 @@ def going_on_with(command: Callable[[], str]) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns Ctrl-C into sys.exit
         raise show.Interrupted(command()) from error
+
+
+def tracking_of(loggers: Sequence[TrackerName] | None, place: str | None) -> Tracking:
+    """Returns the trackers that a verb was asked for, not yet open; loads nothing heavy.
+
+    Raises:
+        SettingsError: a place without a tracker, or an address without MLflow.
+        MissingPartError: a tracker's package is not installed.
+    """
+    from edgexfer.train.trackers import Tracking
+
+    return Tracking([logger.value for logger in loggers or ()], place)
 
 
 def _between_bars() -> Any:

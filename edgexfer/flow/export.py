@@ -23,10 +23,12 @@ from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice, choose, judge
 from edgexfer.flow.on import OnDevice, build_on, deliver
 from edgexfer.flow.ship import write_shipped
+from edgexfer.flow.track import track_export
 from edgexfer.gate.measure.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
 from edgexfer.train.qat import compress
+from edgexfer.train.trackers import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def export(
     on: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
+    tracked: Tracking | None = None,
 ) -> Exported:
     """Makes the bundle that a target runs best.
 
@@ -81,6 +84,9 @@ def export(
         on: hosts, as `ssh` takes them, that build and measure the candidates; what the first finds best is shipped.
         overwrite: replace an older `out`.
         progress: called with (done, all) while images are read.
+        tracked: where the bundle is logged, in the run that fine-tuning began where it has one; whoever opened it ends
+            it. None for nowhere, also where the checkpoint is tracked: its tracker may be another machine, and a bundle
+            is sent there only by those who ask for it.
 
     Raises:
         EdgexferError: see `compress`, `train.export.export`, `evaluate` and `flow.on.build_on`.
@@ -90,9 +96,11 @@ def export(
     target = dataclasses.replace(target, precision=_asked(checkpoint, target, precision))
     # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
     with scratch_folder(out) as folder:
+        tracking = Tracking() if tracked is None else tracked
+        tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         main, beside = checkpoint, None
         if checkpoint.quantization is None and target.precision not in _FLOATS:
-            main, beside = _quantized(checkpoint, target, data, epochs, device, progress), checkpoint
+            main, beside = _quantized(checkpoint, target, data, epochs, device, progress, tracking), checkpoint
         bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data)
         where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
         log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
@@ -100,6 +108,7 @@ def export(
     if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
         doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
         made = dataclasses.replace(made, warnings=(*made.warnings, doubt))
+    track_export(tracking, made)
     return made
 
 
@@ -120,6 +129,7 @@ def _quantized(
     epochs: int | None,
     device: str,
     progress: Progress | None,
+    tracked: Tracking,
 ) -> Checkpoint:
     """Returns the quantized sibling of a float checkpoint: the one that is there where it fits, else a new one."""
     where = checkpoint.folder.with_name(f"{checkpoint.folder.name}.int8-{target.dialect}")
@@ -141,7 +151,15 @@ def _quantized(
                 log.info("taking the quantized checkpoint %s, which was made from this run before", where)
                 return there
     return compress(
-        checkpoint, target, where, data=data, epochs=epochs, device=device, overwrite=True, progress=progress
+        checkpoint,
+        target,
+        where,
+        data=data,
+        epochs=epochs,
+        device=device,
+        overwrite=True,
+        progress=progress,
+        tracked=tracked,
     )
 
 

@@ -1,7 +1,8 @@
 """Checkpoint (a RUN): what training leaves behind.
 
     manifest.json         kind "checkpoint"; labels, labels_sha256, preprocess, backbone, precision, settings,
-                          metrics ({"val": ..., "test": ...}), dataset_digest, versions, parent, quantization
+                          metrics ({"val": ..., "test": ...}), dataset_digest, versions, parent, quantization,
+                          trackers (the runs it is tracked by, edgexfer/train/trackers.py; absent in older ones)
     weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image

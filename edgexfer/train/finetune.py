@@ -10,6 +10,8 @@ import dataclasses
 import json
 import logging
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.staging import refuse_existing
 from edgexfer.train.augment import Augmentation
 from edgexfer.train.backbones import find_backbone
-from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, empty_network, save_checkpoint
+from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, empty_network, save_checkpoint, versions
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.fit import BEST, STATE
 from edgexfer.train.judge import figures_by_split
@@ -36,6 +38,7 @@ from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.split import dataset_digest, read_split, write_split
 from edgexfer.train.strategies import find_strategy
 from edgexfer.train.task import Task, usable_device
+from edgexfer.train.trackers import Tracking, flat_figures
 from edgexfer.train.weights import load_pretrained
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    tracked: Tracking | None = None,
 ) -> Checkpoint:
     """Fine-tunes a pretrained backbone on a folder of images.
 
@@ -63,6 +67,8 @@ def finetune(
         resume: go on where an interrupted run into `out` stopped.
         overwrite: replace an older RUN, or drop an interrupted one.
         progress: called with (done, all) while images are read.
+        tracked: where settings and epochs are logged too; whoever opened it ends it. With `resume` the interrupted
+            run's own trackers go on, whether given here or not.
 
     Raises:
         DataError: the images cannot be trained on.
@@ -79,11 +85,13 @@ def finetune(
     else:
         settings = settings or FinetuneSettings()
         task = _begun(partial, data, val, settings, progress)
-    try:
+    with task.prepared.cache, nullcontext(tracked) if tracked is not None else Tracking() as tracking:
+        task = replace(task, tracked=tracking)
+        _begin_tracking(task, out.name, resume=resume)
         best = find_strategy(settings.strategy)(task)
         checkpoint = _finished(task, best, out, overwrite=overwrite)
-    finally:
-        task.prepared.cache.close()
+        figures = flat_figures(checkpoint.manifest["metrics"])
+        tracking.figures({f"finetune/{name}": value for name, value in figures.items()})
     shutil.rmtree(partial, ignore_errors=True)
     return checkpoint
 
@@ -143,7 +151,7 @@ def _begun(
     }
     write_split(partial / SPLIT, prepared.rows)
     write_file(partial / _START, safetensors.torch.save(deployed.cpu().state_dict()))
-    write_file(partial / _RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_file(partial / _RUN, _as_json(record))
     return _task(partial, deployed, prepared, settings, record, device)
 
 
@@ -190,7 +198,21 @@ def _task(
         record["pretrained"],
         device,
         partial,
+        Tracking(),
     )
+
+
+def _begin_tracking(task: Task, name: str, *, resume: bool) -> None:
+    """Opens the task's trackers and notes their runs in `run.json`, so that a resumed run goes on with them."""
+    record = json.loads((task.folder / _RUN).read_bytes())
+    task.tracked.begin(name, record.get("trackers", ()), resumed=resume)
+    if not task.tracked.records:
+        return
+    write_file(task.folder / _RUN, _as_json({**record, "trackers": task.tracked.records}))
+    images = {split: len(task.prepared.indices(split)) for split in ("train", "val", "test")}
+    known = {"classes": len(task.prepared.labels), "images": images, "pretrained": record["pretrained"]}
+    made = {"dataset_digest": dataset_digest(task.prepared.rows), "versions": versions()}
+    task.tracked.settings({**record["settings"], "mirror": record["mirror"], **known, **made})
 
 
 def _fit_head(network: DeployNetwork, prepared: Prepared, settings: FinetuneSettings) -> bool:
@@ -251,6 +273,7 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         "metrics": figures_by_split(task.network, prepared),
         "dataset_digest": dataset_digest(prepared.rows),
         "images_left_out": [dataclasses.asdict(item) for item in prepared.intake.rejected],
+        "trackers": record.get("trackers", []),
         "parent": None,
     }
     return save_checkpoint(
@@ -262,6 +285,10 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         content=content,
         overwrite=overwrite,
     )
+
+
+def _as_json(record: dict[str, Any]) -> str:
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def dataset_of(checkpoint: Checkpoint, data: str | Path | None) -> Dataset:

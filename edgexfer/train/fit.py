@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,27 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 
 from edgexfer.core.files import write_file
+from edgexfer.train.trackers import Tracking
 from edgexfer.train.trainee import Trainee
 from edgexfer.train.trainer_state import SafetensorsIO
 
 log = logging.getLogger(__name__)
 
 HISTORY, BEST, STATE = "history.csv", "best.safetensors", "trainer/last.safetensors"
-_COLUMNS = ("epoch", "stage", "train_loss", "val_loss", "val_top1", "val_macro_f1", "learning_rate", "seconds")
+_FIGURES = ("train_loss", "val_loss", "val_top1", "val_macro_f1", "learning_rate", "seconds")
+_COLUMNS = ("epoch", "stage", *_FIGURES)
 
 
-def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, device: str) -> dict[str, Any]:
+def fit(
+    trainee: Trainee,
+    folder: Path,
+    *,
+    stage: str,
+    patience: int | None,
+    device: str,
+    tracked: Tracking | None = None,
+    tracked_as: str | None = None,
+) -> dict[str, Any]:
     """Trains `trainee`; afterwards its network has the weights of the best epoch, epoch 0 included.
 
     Best is what `Trainee.score` says.
@@ -47,11 +58,14 @@ def fit(trainee: Trainee, folder: Path, *, stage: str, patience: int | None, dev
         stage: goes into the history, such as "finetune" or "qat".
         patience: epochs without a higher top-1 on the validation images after which it ends; None for never.
         device: "cpu" or "cuda".
+        tracked: takes each row of the history as metrics "STAGE/COLUMN". Lightning's Trainer does not get the loggers
+            themselves: it would end their runs after the validation that comes first, and count in steps.
+        tracked_as: what stands for STAGE there, where one run is quantized more than once.
 
     Returns:
         The record of the best epoch: epoch, and the figures of its validation.
     """
-    keeper = KeepBest(folder, stage)
+    keeper = KeepBest(folder, stage, lambda row: _track(tracked, tracked_as or stage, row))
     callbacks: list[Callback] = [keeper]
     stopper = EarlyStopping("val_top1", mode="max", patience=patience or 0, check_on_train_epoch_end=False)
     if patience is not None:
@@ -99,9 +113,9 @@ def precision_for(device: str) -> Any:
 class KeepBest(Callback):
     """Keeps the best weights, the history and the state to resume from, after every epoch."""
 
-    def __init__(self, folder: Path, stage: str) -> None:
+    def __init__(self, folder: Path, stage: str, on_row: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
         self.best: dict[str, Any] = {}
-        self._folder, self._stage = folder, stage
+        self._folder, self._stage, self._on_row = folder, stage, on_row
         self._rows: list[dict[str, Any]] = []
         self._began = time.monotonic()
 
@@ -146,6 +160,7 @@ class KeepBest(Callback):
             state = {name: value.detach().cpu().contiguous() for name, value in trainee.network.state_dict().items()}
             write_file(self._folder / BEST, safetensors.torch.save(state))
         _write_history(self._folder / HISTORY, self._rows)
+        self._on_row(row)
         mark = "  <- best" if better else ""
         loss = f"train loss {train_loss:.4f}  " if train_loss is not None else ""
         log.info(
@@ -159,6 +174,12 @@ class KeepBest(Callback):
             row["seconds"],
             mark,
         )
+
+
+def _track(tracked: Tracking | None, stage: str, row: dict[str, Any]) -> None:
+    if tracked is not None:
+        figures = {f"{stage}/{name}": float(row[name]) for name in _FIGURES if row[name] != ""}
+        tracked.figures(figures, step=row["epoch"])
 
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:

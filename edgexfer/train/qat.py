@@ -27,6 +27,7 @@ from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.prepared import Prepared, Progress, prepare_again
 from edgexfer.train.quantizers import place_quantizers, quantizer_config
 from edgexfer.train.task import usable_device
+from edgexfer.train.trackers import Tracking, flat_figures
 from edgexfer.train.trainee import Schedule, Trainee
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def compress(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
+    tracked: Tracking | None = None,
 ) -> Checkpoint:
     """Quantizes a float checkpoint for a target and lets it learn with the quantizers in place.
 
@@ -59,6 +61,8 @@ def compress(
         device: "auto", "cpu" or "cuda".
         overwrite: replace an older `out`.
         progress: called with (done, all) while images are read.
+        tracked: where settings and epochs are logged too, in the run that fine-tuning began where it has one; whoever
+            opened it ends it.
 
     Raises:
         EdgexferError: the images are gone or were changed, or `out` exists or cannot be written.
@@ -73,7 +77,9 @@ def compress(
     dataset = dataset_of(checkpoint, data)
     prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
     with scratch_folder(out) as folder, prepared.cache:
-        return _compress(checkpoint, network, prepared, target, recipe, folder, out, epochs, where, overwrite)
+        tracking = Tracking() if tracked is None else tracked
+        tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
+        return _compress(checkpoint, network, prepared, target, recipe, folder, out, epochs, where, overwrite, tracking)
 
 
 def _compress(
@@ -87,6 +93,7 @@ def _compress(
     epochs: int | None,
     device: str,
     overwrite: bool,
+    tracked: Tracking,
 ) -> Checkpoint:
     chosen = calibration_rows(prepared.rows, recipe)
     log.info("calibrating on %d training images for %s", len(chosen), target.name)
@@ -107,7 +114,10 @@ def _compress(
     augmentation = Augmentation(mirror=bool(checkpoint.manifest["mirror"]))
     ids = prepared.class_ids
     trainee = Trainee(quantized, prepared.cache, ids, train, val, schedule, augmentation, teacher=network)
-    best = fit(trainee, folder, stage="qat", patience=None, device=device)
+    learned = {"dialect": target.dialect, "weight_bits": target.weight_bits, "recipe": dataclasses.asdict(recipe)}
+    named = f"qat-{target.dialect}"  # a run is quantized for each dialect by itself
+    tracked.settings({named: {**learned, "schedule": dataclasses.asdict(schedule)}})
+    best = fit(trainee, folder, stage="qat", patience=None, device=device, tracked=tracked, tracked_as=named)
     kept = ("backbone", "preprocess", "pretrained", "settings", "mirror", "data", "val", "dataset_digest")
     content = {
         "name": checkpoint.manifest["name"],
@@ -117,16 +127,16 @@ def _compress(
         "metrics": figures_by_split(quantized, prepared),
         "float_metrics": checkpoint.manifest["metrics"],
         "images_left_out": [],
+        "trackers": tracked.records or checkpoint.manifest.get("trackers", []),
         "parent": checkpoint.digest,
         "quantization": {
-            "dialect": target.dialect,
-            "weight_bits": target.weight_bits,
-            "recipe": dataclasses.asdict(recipe),
+            **learned,
             "images": [prepared.rows[i].sha256 for i in chosen],
             "schedule": dataclasses.asdict(schedule),
             "nncf": quantizer_config(quantized),
         },
     }
+    tracked.figures({f"{named}/{name}": value for name, value in flat_figures(content["metrics"]).items()})
     return save_checkpoint(
         out,
         state=quantized.state_dict(),

@@ -67,4 +67,5 @@ def _fit(task: Task, schedule: Schedule) -> dict[str, Any]:
     trainee = Trainee(
         task.network, task.prepared.cache, task.prepared.class_ids, task.train, task.val, schedule, task.augmentation
     )
-    return fit(trainee, task.folder, stage="finetune", patience=task.settings.patience, device=task.device)
+    patience, device = task.settings.patience, task.device
+    return fit(trainee, task.folder, stage="finetune", patience=patience, device=device, tracked=task.tracked)

@@ -14,6 +14,7 @@ from edgexfer.train.augment import Augmentation
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.prepared import Prepared
 from edgexfer.train.settings import FinetuneSettings
+from edgexfer.train.trackers import Tracking
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Task:
         pretrained: where the weights came from; "none" for random ones.
         device: "cpu" or "cuda".
         folder: where state and history are kept.
+        tracked: where else the history goes.
     """
 
     network: DeployNetwork
@@ -41,6 +43,7 @@ class Task:
     pretrained: str
     device: str
     folder: Path
+    tracked: Tracking
 
 
 def usable_device(wanted: str) -> str:

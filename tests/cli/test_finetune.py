@@ -329,3 +329,46 @@ def test_end_to_end_on_generated_images(tmp_path: Path) -> None:
     assert manifest["labels"] == ["blue", "red"]
     assert manifest["metrics"]["test"]["top1"] >= 0.5
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["photos"]
+
+
+def test_trackers_are_asked_for_by_name_and_told_at_once(edgexfer: Terminal, calls: list[Call], data: Path) -> None:
+    assert edgexfer("finetune", str(data), "--logger", "tensorboard", "--tracking", "elsewhere").code == 0
+    (call,) = calls
+    assert call["tracked"].records == []  # nothing is opened before the stage has something to log
+    assert not Path("elsewhere").exists()
+    unknown = edgexfer("finetune", str(data), "--logger", "comet")
+    assert unknown.code == 2
+    assert "'mlflow', 'tensorboard', 'wandb'" in unknown.err
+    alone = edgexfer("finetune", str(data), "--overwrite", "--tracking", "elsewhere")
+    assert (alone.code, "but no tracker" in alone.err, "--logger mlflow" in alone.err) == (2, True, True)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("verb", ["finetune", "compress", "export"])
+def test_a_tracker_that_is_not_installed_is_told_before_pytorch_is_loaded(
+    data: Path, verb: str, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "run")
+    words = {"finetune": [str(data)], "compress": ["run"], "export": ["run", "--target", "x86-cpu"]}[verb]
+    code = (
+        "import sys\nsys.modules['wandb'] = None\nfrom edgexfer.cli.main import run\n"
+        f"print(run([{verb!r}, *{words!r}, '--logger', 'wandb']), 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environment())
+    assert done.stdout == "2 False\n"
+    assert done.stderr.splitlines() == [
+        "error: --logger wandb needs the package 'wandb', which is not installed",
+        "hint:  pip install 'edgexfer[trackers]'",
+    ]
+
+
+def test_what_is_tracked_is_said_to_be_exported_so(
+    edgexfer: Terminal, calls: list[Call], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import edgexfer.train.finetune as module
+
+    run = {"tracker": "mlflow", "run": "1", "place": "sqlite:///x.db", "project": "edgexfer"}
+    monkeypatch.setattr(module, "finetune", lambda _data, out, _settings, **_: make_run(out, trackers=[run]))
+    assert "--target x86-cpu --logger mlflow" in edgexfer("finetune", str(data)).out
+    assert calls == []
