@@ -69,6 +69,8 @@ def where_of(tracker: str, place: str | None) -> str:
 
 def _open_mlflow(name: str, where: str, before: TrackedRun | None) -> OpenRun:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+    # Its seven tries with growing pauses keep a training waiting for minutes where a server is away.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from lightning.pytorch.loggers import MLFlowLogger  # noqa: PLC0415 - see the module's docstring
     from mlflow.tracking import MlflowClient  # noqa: PLC0415
 
