@@ -197,7 +197,7 @@ def _row(path: Path, baseline: Baseline) -> dict[str, Any]:
 
 def _figure(name: str, value: float | None) -> str:
     from edgexfer.gate.metrics import METRICS
-    from edgexfer.gate.output.words import NOTHING, value_in_words
+    from edgexfer.gate.words import NOTHING, value_in_words
 
     if value is None or name in METRICS:
         return NOTHING if value is None else value_in_words(METRICS[name], value)

@@ -146,7 +146,7 @@ def _write_files(
 
 def print_gate(result: GateResult) -> None:
     """Prints the verdicts as a table, what they stand on, the flipped images, and the outcome."""
-    from edgexfer.gate.output.words import change_in_words, limit_in_words, value_in_words
+    from edgexfer.gate.words import change_in_words, limit_in_words, value_in_words
 
     subject = result.subject
     show.line(f"{subject.bundle} ({subject.precision}, {subject.engine}) for {subject.target}", "bold")

@@ -87,6 +87,7 @@ _add(
     "edgexfer finetune photos/ --out runs/small --backbone mobilenetv2-050 --epochs 20",
     "edgexfer finetune photos/ --config settings.toml",
     "edgexfer finetune photos/ --resume  # after an interruption",
+    "edgexfer finetune photos/ --logger mlflow  # and tensorboard, wandb; nothing leaves the machine",
 )
 _add(
     export.export,
@@ -140,7 +141,13 @@ _add(
     "edgexfer gate --metrics  # what can have a limit",
 )
 _add(lint.lint, _USE, "edgexfer lint signs.edgx")
-_add(report.report, _USE, "edgexfer report runs/mine", "edgexfer report signs.edgx --out signs.html")
+_add(
+    report.report,
+    _USE,
+    "edgexfer report runs/mine",
+    "edgexfer report signs.edgx --data data/signs --out signs.html  # with pictures of what went wrong",
+    "edgexfer report signs.edgx --gate gate.json  # with the verdicts",
+)
 app.add_typer(data.app, name="data", rich_help_panel=_MAKE)
 app.add_typer(baseline.app, name="baseline", rich_help_panel=_USE)
 _add(targets.targets, _KNOW, "edgexfer targets", "edgexfer targets raspberry-pi-5")

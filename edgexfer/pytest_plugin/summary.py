@@ -17,7 +17,7 @@ from edgexfer.core.files import write_file
 from edgexfer.gate.judge.verdict import EXIT_CODES, Flip, GateResult, Outcome, Verdict, gate_result_from_json
 from edgexfer.gate.metrics import METRICS
 from edgexfer.gate.output.foreign import one_line
-from edgexfer.gate.output.words import change_in_words, interval_in_words, limit_in_words, value_in_words
+from edgexfer.gate.words import change_in_words, interval_in_words, limit_in_words, value_in_words
 
 if TYPE_CHECKING:
     from edgexfer.gate.judge.accept import Proposal

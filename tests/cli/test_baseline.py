@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Objections that this machine is said to have, empty at first; and one process of the bundle, not nine."""
     found: list[str] = []
     monkeypatch.setattr(accept, "unsteady", lambda *_: [])
-    monkeypatch.setattr(accept, "objections", lambda *_: list(found))
+    monkeypatch.setattr(accept, "contended", lambda *_: list(found))
     start = accept.started_in_turns
     monkeypatch.setattr(accept, "started_in_turns", lambda bundles, **settings: start(bundles, 1, **settings))
     return found

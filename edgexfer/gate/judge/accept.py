@@ -28,9 +28,8 @@ from edgexfer.gate.judge.reference import FOLDER, name_of
 from edgexfer.gate.judge.stability import unsteady
 from edgexfer.gate.judge.stored import LEAST_BLOCKS
 from edgexfer.gate.judge.unfit import unfit_here
-from edgexfer.gate.machine.contention import contention
+from edgexfer.gate.machine.contention import contended, contention
 from edgexfer.gate.machine.device_state import ROOT, device_state
-from edgexfer.gate.machine.fitness import objections
 from edgexfer.gate.machine.power import power_source
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.power import power_in_turns
@@ -130,7 +129,9 @@ def propose(
     after = device_state()
     (started,) = started_in_turns([seen.bundle], backend=backend, threads=threads)
     watts = _watts(seen, backend)
-    doubts = dict.fromkeys([*unsteady((calls, ticks), host, after, target), *objections(host, after, target)])
+    # A load from before it began is no reason: what still runs is seen in the samples, and in who waited for a CPU.
+    crowded = contended(host["contention"], after["contention"])
+    doubts = dict.fromkeys([*unsteady((calls, ticks), host, after, target), *crowded])
     if not steady:
         doubts["the times were still changing after the warm-up"] = None
     if reason := unfit_here(seen):

@@ -15,7 +15,7 @@ from edgexfer.gate.judge.limits import Limit
 from edgexfer.gate.judge.mcnemar import ALPHA, POWER, images_needed, least_loss, p_value, tango_interval
 from edgexfer.gate.judge.resampling import RESAMPLES, bootstrap_interval, change_of, swap_p_values
 from edgexfer.gate.judge.verdict import Outcome, Verdict
-from edgexfer.gate.output.words import limit_in_words, points_in_words
+from edgexfer.gate.words import limit_in_words, points_in_words
 
 _TOO_SMALL = 0.1
 """Of the images that are needed: a set that is smaller says nothing about such a limit."""

@@ -6,7 +6,7 @@ from edgexfer.core.bundle import Bundle
 from edgexfer.gate.judge.limits import Limit
 from edgexfer.gate.judge.reference import Reference
 from edgexfer.gate.judge.verdict import Verdict
-from edgexfer.gate.output.words import change_in_words, value_in_words
+from edgexfer.gate.words import change_in_words, value_in_words
 
 
 def judge_bundle(limit: Limit, bundle: Bundle, reference: Reference) -> Verdict:

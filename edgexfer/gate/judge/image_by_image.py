@@ -30,7 +30,7 @@ from edgexfer.gate.judge.mcnemar import ALPHA, holm
 from edgexfer.gate.judge.verdict import Verdict
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.metrics import Answers
-from edgexfer.gate.output.words import limit_in_words, value_in_words
+from edgexfer.gate.words import limit_in_words, value_in_words
 
 __all__ = ["answers_of", "flips", "judge_answers"]
 

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgexfer.core.bundle import Bundle
 from edgexfer.gate.judge.evidence import Evidence
@@ -17,12 +16,13 @@ from edgexfer.gate.judge.exactly import judge_bundle
 from edgexfer.gate.judge.image_by_image import flips, judge_answers
 from edgexfer.gate.judge.limits import Limit, limits_of
 from edgexfer.gate.judge.sampling import judge_calls
+from edgexfer.gate.judge.stability import doubted
 from edgexfer.gate.judge.started import judge_power, judge_started
 from edgexfer.gate.judge.stored import extra_of, foreign
 from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
 from edgexfer.gate.machine.device_state import device_state
-from edgexfer.gate.machine.fitness import objections
+from edgexfer.gate.machine.fitness import disqualifying, objections
 from edgexfer.gate.measure.timing import check_seconds
 
 SECONDS = 45.0
@@ -81,10 +81,10 @@ def judge(
             found[limit.key] = (judge_bundle(limit, seen.bundle, seen.reference),)
         elif unfit:
             found[limit.key] = (Verdict(limit, "inconclusive", unfit),)
-        elif of == "process":
-            found[limit.key] = (_by_process(limit, seen),)
-        elif of == "power":
-            found[limit.key] = (_by_power(limit, seen),)
+        elif of in ("process", "power"):
+            verdict = _by_process(limit, seen) if of == "process" else _by_power(limit, seen)
+            reasons = disqualifying(seen.host, device_state(), target)
+            found[limit.key] = (doubted(verdict, reasons, in_turns=seen.reference.bundle is not None),)
     calls = [limit for limit in limits if limit.key not in found]
     timed = judge_calls(calls, seen, seconds, progress)
     found |= {key: (verdict,) for key, verdict in timed.items()}
@@ -100,6 +100,7 @@ def judge(
         warnings=(
             *_doubts_on_data(seen, answered=answered),
             *(objections(host, host["after"], target) if timed else ()),
+            *_forced(seen),
         ),
         data=_data(seen) if answered else "",
         seconds=time.perf_counter() - started,
@@ -169,5 +170,6 @@ def _doubts_on_data(seen: Evidence, *, answered: bool) -> tuple[str, ...]:
     return ((simulated,) if candidate.subject.simulated else ()) + candidate.warnings
 
 
-def _doubts_on_times(seen: Evidence, host: dict[str, Any], *, timed: bool) -> tuple[str, ...]:
-    return tuple(objections(host, host["after"], seen.bundle.target)) if timed else ()
+def _forced(seen: Evidence) -> tuple[str, ...]:
+    despite = seen.reference.stored.accepted.despite if seen.reference.stored is not None else ()
+    return (f"the baseline was accepted although {'; '.join(despite)}",) if despite else ()

@@ -16,7 +16,7 @@ from edgexfer.gate.measure.turns import ROUND_SECONDS
 
 LEAST_ROUNDS = 3
 """Each round opens both sides anew; fewer than these may share one lucky place in memory."""
-_PATIENCE = 1.3  # looks become rarer, since each one costs a bootstrap and a little certainty
+_PATIENCE = 1.5  # looks become rarer, since each one costs a bootstrap and a little certainty
 
 Progress = Callable[[float, float], None]
 

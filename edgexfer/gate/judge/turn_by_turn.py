@@ -13,7 +13,7 @@ from edgexfer.gate.judge.interval import CONFIDENCE, Interval, alone, ratio
 from edgexfer.gate.judge.limits import Limit
 from edgexfer.gate.judge.verdict import Outcome, Verdict
 from edgexfer.gate.measure.turns import Blocks
-from edgexfer.gate.output.words import change_in_words, value_in_words
+from edgexfer.gate.words import change_in_words, value_in_words
 
 LEAST_BLOCKS = 24
 """Fewer blocks have no interval worth the name."""

@@ -29,7 +29,7 @@ from edgexfer.gate.machine.sysfs import files_like, read_number, read_text
 ROOT = Path("/")
 _WHOLE_MODULE = ("VDD_IN", "POM_5V_IN")
 # AGX Xavier (its product design guide, 5.6.2: SYS5V is beside the others), and AGX Orin (VIN_SYS_5V0 likewise, and
-# VDDQ_VDD2_1V8AO is a part of it: NVIDIA's developer guide, as jetson_stats#344 and energymon's JetsonPowerRails.md).
+# VDDQ_VDD2_1V8AO is a part of it, as jetson_stats#344 and energymon's JetsonPowerRails.md have it; not checked on one).
 _PARTS = (
     ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),

@@ -22,7 +22,7 @@ from xml.etree import ElementTree as ET
 
 from edgexfer.gate.judge.verdict import GateResult, Verdict
 from edgexfer.gate.output.foreign import one_line
-from edgexfer.gate.output.words import change_in_words, limit_in_words, value_in_words
+from edgexfer.gate.words import change_in_words, limit_in_words, value_in_words
 
 _FLIPS = 200
 _NOTHING = "no limit was judged"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from edgexfer.gate.judge.verdict import Flip, GateResult, Outcome, Verdict
 from edgexfer.gate.output.foreign import one_line
-from edgexfer.gate.output.words import change_in_words, limit_in_words, value_in_words
+from edgexfer.gate.words import change_in_words, limit_in_words, value_in_words
 
 _SIGNS: dict[Outcome, str] = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️"}
 _ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")

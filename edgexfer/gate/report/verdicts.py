@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edgexfer.core.errors import ArtifactError
 from edgexfer.gate.judge.verdict import GateResult, Outcome, Verdict, gate_result_from_json
 from edgexfer.gate.metrics import METRICS
-from edgexfer.gate.output.words import change_in_words, interval_in_words, limit_in_words, value_in_words
 from edgexfer.gate.report.drawing import COLOURS, Drawing, draw
+from edgexfer.gate.words import change_in_words, interval_in_words, limit_in_words, value_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

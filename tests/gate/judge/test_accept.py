@@ -26,7 +26,7 @@ from tests.gate.images import write_folders
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine runs other tests as well; here it is taken for a quiet one."""
     monkeypatch.setattr(accept, "unsteady", lambda *_: [])
-    monkeypatch.setattr(accept, "objections", lambda *_: [])
+    monkeypatch.setattr(accept, "contended", lambda *_: [])
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_a_damaged_file_can_be_replaced(bundle: Path, tmp_path: Path) -> None:
 
 def test_what_speaks_against_the_machine_is_kept(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept, "unsteady", lambda *_: ["it drifted", "it swapped"])
-    monkeypatch.setattr(accept, "objections", lambda *_: ["it swapped", "it was busy"])
+    monkeypatch.setattr(accept, "contended", lambda *_: ["it swapped", "it was busy"])
     found = proposed(bundle, tmp_path / "b")
     assert found.doubts == ("it drifted", "it swapped", "it was busy")
     found.write()

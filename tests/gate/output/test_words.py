@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgexfer.gate.judge.limits import Limit, parse_limit
 from edgexfer.gate.judge.verdict import Verdict
 from edgexfer.gate.metrics import METRICS
-from edgexfer.gate.output.words import (
+from edgexfer.gate.words import (
     change_in_words,
     interval_in_words,
     limit_in_words,
