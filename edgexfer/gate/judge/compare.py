@@ -89,11 +89,11 @@ def compare(
         bundle: the one in question.
         against: the one it is compared with.
         threads: CPU threads of one inference, for both.
-        seconds: how long to measure after the warm-up, more than 0; at least 8 blocks are made.
+        seconds: how long to measure, opening and warm-up included, more than 0; at least 8 blocks are made.
         images: a folder with images for both; None for the reference pixels of `bundle` as JPEGs of 640 x 480.
         backend: the engine, for both; None for the one each target names.
         step: which of STEPS is compared.
-        progress: called with (seconds since the warm-up, all seconds).
+        progress: called with (seconds of measuring, all of them).
 
     Raises:
         SettingsError: seconds out of range.

@@ -64,7 +64,7 @@ def judge_by_ranks(
     if limit.kind != "max_regress":
         found = interval_of_median(values)
         if found is None:
-            return Verdict(limit, "inconclusive", _too_few(len(values), noun), value, evidence=evidence)
+            return Verdict(limit, "inconclusive", _too_few(len(values), noun, CONFIDENCE_ALONE), value, evidence=evidence)
         outcome = _outcome(found.low, found.high, limit.value, lower=limit.kind == "max")
         shown = f"{_amount(limit, value)} ({_amount(limit, found.low)} to {_amount(limit, found.high)}"
         reason = f"{shown} in {len(values)} {noun}; {_percent(CONFIDENCE_ALONE)} confidence)"
@@ -78,7 +78,7 @@ def judge_by_ranks(
     evidence["samples_before"] = len(others)
     ratio = ratio_by_ranks(values, others)
     if ratio is None:
-        few = _too_few(min(len(values), len(others)), noun)
+        few = _too_few(min(len(values), len(others)), noun, CONFIDENCE)
         return Verdict(limit, "inconclusive", few, value, base, evidence=evidence)
     scale = 1.0 if limit.relative else base
     change, low, high = (scale * (end - 1) for end in (ratio.value, ratio.low, ratio.high))
@@ -150,8 +150,8 @@ def _then(outcome: Outcome) -> str:
     return ": the limit lies within; measure again on a quieter machine" if outcome == "inconclusive" else ""
 
 
-def _too_few(count: int, noun: str) -> str:
-    return f"{count} {noun} are too few for an interval of {_percent(CONFIDENCE_ALONE)} confidence"
+def _too_few(count: int, noun: str, confidence: float) -> str:
+    return f"{count} {noun} are too few for an interval of {_percent(confidence)} confidence"
 
 
 def _amount(limit: Limit, number: float) -> str:

@@ -79,8 +79,10 @@ def test_too_few_processes_decide_nothing() -> None:
     few = processes(loads=(1.0, 1.0, 1.0, 1.0))
     found = judge_started(limit("load_ms.max_regress", "10%"), few, few)
     assert found.outcome == "inconclusive"
-    assert "4 fresh processes are too few" in found.reason
-    assert judge_started(limit("load_ms.max", "1000"), few).outcome == "inconclusive"
+    assert "4 fresh processes are too few for an interval of 99 % confidence" in found.reason
+    alone = judge_started(limit("load_ms.max", "1000"), few)
+    assert alone.outcome == "inconclusive"
+    assert "too few for an interval of 95 % confidence" in alone.reason
     nothing = judge_started(limit("load_ms.max_regress", "10%"), processes(), None)
     assert (nothing.outcome, nothing.change) == ("inconclusive", None)
 
