@@ -26,7 +26,7 @@ from edgexfer.gate.judge.evidence import Evidence
 from edgexfer.gate.judge.packed import pack
 from edgexfer.gate.judge.reference import FOLDER, name_of
 from edgexfer.gate.judge.stability import unsteady
-from edgexfer.gate.judge.stored import LEAST_BLOCKS
+from edgexfer.gate.judge.turn_by_turn import LEAST_BLOCKS
 from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.machine.contention import contended, contention
 from edgexfer.gate.machine.device_state import ROOT, device_state

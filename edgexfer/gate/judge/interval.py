@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from edgexfer.gate.metrics import Calls
 CONFIDENCE = 0.99
 """Of each look at the samples. More than 0.95, since a gate looks several times while it measures."""
 _RESAMPLES = 1000
+# Of the blocks with these numbers; None for all as they are.
+_OfRows: TypeAlias = "Callable[[NDArray[np.int64] | None], float]"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,29 @@ def alone(
     return _bootstrap(lambda rows: figure(_calls(side, rows)), len(samples["total"]), confidence, seed)
 
 
+def ratio_in_units(
+    now: tuple[Blocks, Blocks],
+    then: tuple[Blocks, Blocks],
+    figure: Callable[[Calls], float],
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Interval:
+    """Returns figure(now) / figure(then), of two that were measured on different days, each beside the same unit.
+
+    Args:
+        now: {step: nanoseconds [blocks, calls]} of a side, and of the unit that was measured in turns with it; a call
+            counts as a multiple of the unit's median call.
+        then: the same of the other day; it may have another number of blocks.
+        figure: of {step: float64 [calls]}.
+        confidence: of the interval, 0 to 1.
+        seed: of the bootstrap.
+    """
+    today = _resampled(_in_units(figure, *now), len(now[0]["total"]), seed)
+    past = _resampled(_in_units(figure, *then), len(then[0]["total"]), seed + 1)
+    return _interval(today[0] / past[0], today[1] / past[1], confidence)
+
+
 def levels(sides: Sequence[Blocks]) -> NDArray[np.float64]:
     """Returns float64 [blocks]: the median nanoseconds of a whole call, of all sides' calls in each block.
 
@@ -83,11 +109,31 @@ def drift(sides: Sequence[Blocks]) -> float:
     return float(slow / fast)
 
 
-def _bootstrap(of: Callable[[NDArray[np.int64] | None], float], blocks: int, confidence: float, seed: int) -> Interval:
+def _bootstrap(of: _OfRows, blocks: int, confidence: float, seed: int) -> Interval:
+    return _interval(*_resampled(of, blocks, seed), confidence)
+
+
+def _resampled(of: _OfRows, blocks: int, seed: int) -> tuple[float, NDArray[np.float64]]:
+    # Of all blocks as they are, and of as many that are drawn with replacement, again and again.
     drawn = np.random.default_rng(seed).integers(0, blocks, (_RESAMPLES, blocks))
+    return of(None), np.array([of(rows) for rows in drawn], np.float64)
+
+
+def _interval(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:
     tail = 50 * (1 - confidence)
-    low, high = np.percentile([of(rows) for rows in drawn], (tail, 100 - tail))
-    return Interval(of(None), float(low), float(high))
+    low, high = np.percentile(drawn, (tail, 100 - tail))
+    return Interval(value, float(low), float(high))
+
+
+def _in_units(figure: Callable[[Calls], float], side: Blocks, unit: Blocks) -> _OfRows:
+    level = levels((side, unit))
+    scale = level / np.median(level)
+    calls, units = _scaled(side, scale), _scaled(unit, scale)
+
+    def of(rows: NDArray[np.int64] | None) -> float:
+        return figure(_Drawn(calls, rows, unit=float(np.median(_calls(units, rows)["total"]))))
+
+    return of
 
 
 def _scaled(side: Blocks, scale: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -100,12 +146,15 @@ def _calls(side: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64] | No
 
 class _Drawn(Mapping[str, NDArray[np.float64]]):
     # The calls of the drawn blocks, gathered for those steps alone that the figure asks for.
-    def __init__(self, side: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64] | None) -> None:
-        self._side, self._rows = side, rows
+    def __init__(
+        self, side: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64] | None, unit: float = 1.0
+    ) -> None:
+        self._side, self._rows, self._unit = side, rows, unit
 
     def __getitem__(self, step: str) -> NDArray[np.float64]:
         values = self._side[step]
-        return (values if self._rows is None else values[self._rows]).reshape(-1)
+        chosen = (values if self._rows is None else values[self._rows]).reshape(-1)
+        return chosen if self._unit == 1.0 else chosen / self._unit
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._side)

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgexfer.gate.judge.interval import CONFIDENCE, Interval
 from edgexfer.gate.judge.limits import Limit
-from edgexfer.gate.judge.verdict import Outcome, Verdict
+from edgexfer.gate.judge.verdict import Outcome, Verdict, outcome_of
 from edgexfer.gate.metrics import Started
 
 CONFIDENCE_ALONE = 0.95
@@ -64,8 +64,10 @@ def judge_by_ranks(
     if limit.kind != "max_regress":
         found = interval_of_median(values)
         if found is None:
-            return Verdict(limit, "inconclusive", _too_few(len(values), noun, CONFIDENCE_ALONE), value, evidence=evidence)
-        outcome = _outcome(found.low, found.high, limit.value, lower=limit.kind == "max")
+            return Verdict(
+                limit, "inconclusive", _too_few(len(values), noun, CONFIDENCE_ALONE), value, evidence=evidence
+            )
+        outcome = outcome_of(found.low, found.high, limit.value, lower=limit.kind == "max")
         shown = f"{_amount(limit, value)} ({_amount(limit, found.low)} to {_amount(limit, found.high)}"
         reason = f"{shown} in {len(values)} {noun}; {_percent(CONFIDENCE_ALONE)} confidence)"
         evidence["confidence"] = CONFIDENCE_ALONE
@@ -84,7 +86,7 @@ def judge_by_ranks(
     change, low, high = (scale * (end - 1) for end in (ratio.value, ratio.low, ratio.high))
     allowed = limit.value + scale * extra
     worse = (low, high) if limit.of.better == "lower" else (-high, -low)
-    outcome = _outcome(*worse, allowed, lower=True)
+    outcome = outcome_of(*worse, allowed, lower=True)
     wider = f"; {_change(limit, scale * extra)} are added for two different runs" if extra else ""
     reason = (
         f"{_change(limit, change)} ({_change(limit, low)} to {_change(limit, high)}: {_amount(limit, base)} before, "
@@ -136,14 +138,6 @@ def _arrangements(one: int, other: int) -> list[int]:
         for u in range(i, len(ways)):
             ways[u] += ways[u - i]
     return ways
-
-
-def _outcome(low: float, high: float, limit: float, *, lower: bool) -> Outcome:
-    if low > limit:
-        return "fail" if lower else "pass"
-    if high <= limit:
-        return "pass" if lower else "fail"
-    return "inconclusive"
 
 
 def _then(outcome: Outcome) -> str:

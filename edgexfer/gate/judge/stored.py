@@ -11,20 +11,18 @@ and is added to the limit; the verdict says so. To see less, give the old bundle
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgexfer.gate.judge.baseline import Baseline
-from edgexfer.gate.judge.interval import CONFIDENCE, Interval, drift, levels
+from edgexfer.gate.judge.interval import CONFIDENCE, drift, ratio_in_units
 from edgexfer.gate.judge.limits import Limit
 from edgexfer.gate.judge.stability import MOST_DRIFT
-from edgexfer.gate.judge.verdict import Outcome, Verdict
+from edgexfer.gate.judge.turn_by_turn import LEAST_BLOCKS, alone_value
+from edgexfer.gate.judge.verdict import Outcome, Verdict, outcome_of
 from edgexfer.gate.measure.turns import Blocks
 from edgexfer.gate.measure.workload import WORKLOAD
-from edgexfer.gate.metrics import Calls
 
 EXTRA = 0.10
 """Of the reference. Medians of INT8 bundles in units of the workload, on a cloud machine with two cores: 7 steady runs
@@ -38,8 +36,6 @@ EXTRA_OF = {
 }
 """Tails and load times are made by what else the machine does, which the workload's median does not know: in the same
 steady runs p95 lay within 15 % and p99 within 49 %. Peak memory of one bundle came out up to 3 % apart."""
-LEAST_BLOCKS = 24
-_RESAMPLES = 1000
 
 
 def extra_of(limit: Limit) -> float:
@@ -100,7 +96,7 @@ def judge_stored(
     Returns:
         `reference` is the baseline's figure at this machine's speed of today.
     """
-    value = _figure(limit, candidate)
+    value = alone_value(candidate, limit)
     if reason := mismatch(baseline, machine_class=machine_class, threads=threads, images=images):
         return Verdict(
             limit, "inconclusive", f"{reason}: accept a baseline here with `edgexfer baseline accept`", value
@@ -113,17 +109,13 @@ def judge_stored(
     if (factor := drift((then, then_workload))) > MOST_DRIFT:
         said = f"the machine drifted by {factor:.2f} when the baseline was accepted (at most {MOST_DRIFT:g} is steady)"
         return Verdict(limit, "inconclusive", f"{said}: accept it again on a quiet machine", value)
-    ratio = _ratio(limit.of.value, (candidate, workload), (then, then_workload), seed)
+    ratio = ratio_in_units((candidate, workload), (then, then_workload), limit.of.value, seed=seed)
     reference = value / ratio.value
     scale = 1.0 if limit.relative else reference
     change = [scale * (end - 1) for end in (ratio.value, ratio.low, ratio.high)]
     extra = scale * extra_of(limit)
-    better, worse = (change[1], change[2]) if limit.of.better == "lower" else (-change[2], -change[1])
-    outcome: Outcome = "inconclusive"
-    if better > limit.value + extra:
-        outcome = "fail"
-    elif worse <= limit.value + extra:
-        outcome = "pass"
+    worse = (change[1], change[2]) if limit.of.better == "lower" else (-change[2], -change[1])
+    outcome = outcome_of(*worse, limit.value + extra, lower=True)
     evidence: dict[str, Any] = {
         "stored": True,
         "blocks": blocks,
@@ -132,7 +124,7 @@ def judge_stored(
         "ratio": ratio.value,
         "ratio_low": ratio.low,
         "ratio_high": ratio.high,
-        "reference_then": _figure(limit, then),
+        "reference_then": alone_value(then, limit),
         "workload_ms": _median_ms(workload),
         "workload_then_ms": _median_ms(then_workload),
         "extra": extra,
@@ -149,38 +141,6 @@ def judge_stored(
         change[2],
         evidence,
     )
-
-
-def _ratio(
-    figure: Callable[[Calls], float], now: tuple[Blocks, Blocks], then: tuple[Blocks, Blocks], seed: int
-) -> Interval:
-    today, drawn_today = _in_workloads(figure, *now, seed)
-    past, drawn_past = _in_workloads(figure, *then, seed + 1)
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(drawn_today / drawn_past, (tail, 100 - tail))
-    return Interval(today / past, float(low), float(high))
-
-
-def _in_workloads(
-    figure: Callable[[Calls], float], calls: Blocks, workload: Blocks, seed: int
-) -> tuple[float, NDArray[np.float64]]:
-    # The figure of calls in units of the workload's median, and the same of blocks that are drawn with replacement.
-    level = levels((calls, workload))
-    scale = (level / np.median(level))[:, None]
-    even = {step: values / scale for step, values in calls.items()}
-    ticks = workload["total"] / scale
-
-    def of(rows: NDArray[np.int64]) -> float:
-        tick = np.median(ticks[rows])
-        return figure({step: (values[rows] / tick).reshape(-1) for step, values in even.items()})
-
-    blocks = len(level)
-    drawn = np.random.default_rng(seed).integers(0, blocks, (_RESAMPLES, blocks))
-    return of(np.arange(blocks)), np.array([of(rows) for rows in drawn])
-
-
-def _figure(limit: Limit, calls: Blocks) -> float:
-    return float(limit.of.value({step: values.reshape(-1).astype(np.float64) for step, values in calls.items()}))
 
 
 def _median_ms(workload: Blocks) -> float:

@@ -48,6 +48,22 @@ class Verdict:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
+def outcome_of(low: float, high: float, limit: float, *, lower: bool) -> Outcome:
+    """Returns what an interval says of a limit: beyond it, within it, or neither where the limit lies inside.
+
+    Args:
+        low: lower end of the interval.
+        high: upper end of it.
+        limit: in the same unit.
+        lower: whether it must be lower than the limit; else it must be higher.
+    """
+    if low > limit:
+        return "fail" if lower else "pass"
+    if high <= limit:
+        return "pass" if lower else "fail"
+    return "inconclusive"
+
+
 @dataclass(frozen=True)
 class Flip:
     """An image that candidate and reference answer differently.
