@@ -52,10 +52,11 @@ def judge_calls(
             seen.turns.more(min(ROUND_SECONDS, seconds / LEAST_ROUNDS))
             if progress is not None:
                 progress(min(seen.turns.seconds - before, seconds), seconds)
-    after = device_state()
-    reasons = unsteady(seen.turns.sides, seen.host, after, seen.bundle.target)
+    reasons = unsteady(seen.turns.sides, seen.host, device_state(), seen.bundle.target)
+    if not seen.turns.steady:
+        reasons.append("the times were still changing after the warm-up")
     # The workload's short calls are not interrupted as a long call is: with it, another day's times do not compare.
-    waited = kept_waiting(seen.host.get("contention"), after.get("contention"))
+    waited = kept_waiting(dict.fromkeys(seen.turns.contention, 0), seen.turns.contention)
     return {
         key: doubted(
             verdict,

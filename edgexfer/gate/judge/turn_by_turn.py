@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from edgexfer.gate.judge.interval import CONFIDENCE, Interval, alone, ratio
 from edgexfer.gate.judge.limits import Limit
-from edgexfer.gate.judge.verdict import Outcome, Verdict
+from edgexfer.gate.judge.verdict import Verdict, outcome_of
 from edgexfer.gate.measure.turns import Blocks
 from edgexfer.gate.words import change_in_words, value_in_words
 
@@ -36,12 +36,12 @@ def judge_turns(limit: Limit, candidate: Blocks, reference: Blocks | None = None
     if limit.kind == "max_regress" and reference is not None:
         return _against(limit, candidate, reference, seed, evidence)
     found = alone(candidate, limit.of.value, seed=seed)
-    outcome = _outcome(found.low, found.high, limit.value, lower=limit.kind == "max") if _enough(blocks) else None
-    verdict = Verdict(
-        limit, outcome or "inconclusive", "", found.value, low=found.low, high=found.high, evidence=evidence
-    )
+    outcome = outcome_of(found.low, found.high, limit.value, lower=limit.kind == "max")
+    if too_few(limit, candidate):
+        outcome = "inconclusive"
+    verdict = Verdict(limit, outcome, "", found.value, low=found.low, high=found.high, evidence=evidence)
     said = f"{value_in_words(limit.of, found.value)} ({_confidence()}: {value_in_words(limit.of, found.low)} to "
-    return _with_reason(verdict, f"{said}{value_in_words(limit.of, found.high)})", blocks, decided=outcome is not None)
+    return _with_reason(verdict, f"{said}{value_in_words(limit.of, found.high)})", candidate)
 
 
 def _against(
@@ -54,10 +54,10 @@ def _against(
     change = Interval(*(scale * (end - 1) for end in (found.value, found.low, found.high)))
     worse = (change.low, change.high) if metric.better == "lower" else (-change.high, -change.low)
     blocks = len(candidate["total"])
-    outcome = _outcome(*worse, limit.value, lower=True) if _enough(blocks) else None
+    outcome = "inconclusive" if too_few(limit, candidate) else outcome_of(*worse, limit.value, lower=True)
     verdict = Verdict(
         limit,
-        outcome or "inconclusive",
+        outcome,
         "",
         alone_value(candidate, limit),
         base,
@@ -66,7 +66,7 @@ def _against(
         change.high,
         {**evidence, "ratio": found.value, "ratio_low": found.low, "ratio_high": found.high},
     )
-    return _with_reason(verdict, f"{change_in_words(verdict)} in {blocks} turns", blocks, decided=outcome is not None)
+    return _with_reason(verdict, f"{change_in_words(verdict)} in {blocks} turns", candidate)
 
 
 def alone_value(side: Blocks, limit: Limit) -> float:
@@ -74,26 +74,21 @@ def alone_value(side: Blocks, limit: Limit) -> float:
     return float(limit.of.value({step: values.reshape(-1).astype(float) for step, values in side.items()}))
 
 
-def _outcome(low: float, high: float, limit: float, *, lower: bool) -> Outcome | None:
-    if low > limit:
-        return "fail" if lower else "pass"
-    if high <= limit:
-        return "pass" if lower else "fail"
-    return None
+def too_few(limit: Limit, samples: Blocks) -> str:
+    """Returns why the samples say nothing of the limit's metric, in words; "" where there are enough."""
+    blocks, calls = samples["total"].shape
+    if blocks < LEAST_BLOCKS:
+        return f"only {blocks} turns were measured, {LEAST_BLOCKS} are the least"
+    if blocks * calls < limit.of.least_calls:
+        return f"only {blocks * calls} calls were measured, {limit.metric} wants {limit.of.least_calls}"
+    return ""
 
 
-def _with_reason(verdict: Verdict, said: str, blocks: int, *, decided: bool) -> Verdict:
-    if decided:
+def _with_reason(verdict: Verdict, said: str, samples: Blocks) -> Verdict:
+    if verdict.outcome != "inconclusive":
         return replace(verdict, reason=said)
-    if not _enough(blocks):
-        why = f"only {blocks} turns were measured, {LEAST_BLOCKS} are the least"
-    else:
-        why = "the limit lies within what noise allows"
+    why = too_few(verdict.limit, samples) or "the limit lies within what noise allows"
     return replace(verdict, reason=f"{said}: {why}; measure longer with --seconds, or on a quieter machine")
-
-
-def _enough(blocks: int) -> bool:
-    return blocks >= LEAST_BLOCKS
 
 
 def _confidence() -> str:

@@ -77,12 +77,20 @@ def throttled_between(before: dict[str, Any], after: dict[str, Any]) -> str | No
         return f"the board throttled {counted} times while measuring for want of power (over-current or under-voltage)"
     if cooling := {**(before.get("cooling") or {}), **(after.get("cooling") or {})}:
         return f"clocks were held down because of heat ({', '.join(sorted(cooling))}): let it cool, or cool it better"
+    bits, earlier_bits = _firmware_bits(after), _firmware_bits(before)
+    # Bits 0 to 3 are now: under-voltage, frequency capped, throttled, soft temperature limit; 16 to 19 are the same at
+    # any time since boot, and so tell of what began and ended between the two readings.
+    if bits & 0xF or bits & ~earlier_bits & 0xF0000:
+        word = "is" if bits & 0xF else "was"
+        return f"the Raspberry Pi {word} throttled while measuring (get_throttled is {bits:#x})"
+    return None
+
+
+def _firmware_bits(reading: dict[str, Any]) -> int:
     try:
-        bits = int(after["raspberry_pi"] or "0", 16)
+        return int(reading.get("raspberry_pi") or "0", 16)
     except ValueError:
-        return None
-    # Bits 0 to 3 are now: under-voltage, frequency capped, throttled, soft temperature limit. Higher ones are the past.
-    return f"the Raspberry Pi is throttled (get_throttled is {bits:#x})" if bits & 0xF else None
+        return 0
 
 
 def near_trip(degrees: dict[str, float], points: dict[str, float], margin: float) -> list[str]:

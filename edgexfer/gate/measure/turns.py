@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.gate.machine.contention import contention
 from edgexfer.gate.measure.affinity import held_cpus
 from edgexfer.gate.measure.timing import quiet_collector, timed_call, warm_up
 from edgexfer.runtime.classifier import load
@@ -30,6 +31,7 @@ Blocks: TypeAlias = "dict[str, NDArray[np.int64]]"
 Opener: TypeAlias = Callable[[], "AbstractContextManager[Side]"]
 Clock: TypeAlias = Callable[[], int]
 
+ROOT = Path("/")
 BURST = 5
 _SETTLE = 2
 ROUND_SECONDS = 2.0
@@ -44,6 +46,7 @@ class Turns:
         seconds: of measuring so far, opening and warm-up included.
         warmup: calls of each side that were not counted.
         steady: whether every side's times had settled before they were counted.
+        contention: what the counters of machine/contention.py have grown by while it measured.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Turns:
         self._image = self._burst = 0
         self.warmup: tuple[int, ...] = (0,) * len(self._openers)
         self.steady = True
+        self.contention: dict[str, int] = {}
 
     def more(self, seconds: float = ROUND_SECONDS) -> None:
         """Opens every side anew, in an order that is drawn, and measures one more round.
@@ -76,7 +80,7 @@ class Turns:
         Args:
             seconds: of blocks, opening and warm-up aside; at least one block is measured.
         """
-        began = self._clock()
+        began, before = self._clock(), contention(ROOT)
         with held_cpus(self._threads), ExitStack() as stack:
             order = self._draw.sample(range(len(self._openers)), len(self._openers))
             opened = {number: stack.enter_context(self._openers[number]()) for number in order}
@@ -94,6 +98,9 @@ class Turns:
         self.warmup = tuple(had + calls for had, (calls, _, _) in zip(self.warmup, warmed, strict=True))
         self.steady = self.steady and all(steady for _, steady, _ in warmed)
         self.seconds += (self._clock() - began) / 1e9
+        for name, value in contention(ROOT).items():
+            if value is not None and (old := before[name]) is not None:
+                self.contention[name] = self.contention.get(name, 0) + value - old
 
     @property
     def rounds(self) -> int:

@@ -114,7 +114,8 @@ def test_nearly_too_hot_is_told_before_it_is() -> None:
     [
         ({"thermal_events": 5}, {"thermal_events": 5}, None),
         ({"thermal_events": 5}, {"thermal_events": 6}, "throttled 1 times"),
-        ({"raspberry_pi": "0"}, {"raspberry_pi": "50000"}, None),
+        ({"raspberry_pi": "50000"}, {"raspberry_pi": "50000"}, None),
+        ({"raspberry_pi": "0"}, {"raspberry_pi": "50000"}, "was throttled while measuring"),
         ({"raspberry_pi": "0"}, {"raspberry_pi": "4"}, "get_throttled is 0x4"),
         ({"raspberry_pi": "0"}, {"raspberry_pi": "?"}, None),
         ({"over_current": {"oc1": 0, "oc3": 37}}, {"over_current": {"oc1": 0, "oc3": 37}}, None),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from edgexfer.gate.measure import turns as module
 from edgexfer.gate.measure.turns import BURST, ROUND_SECONDS, Side, Turns, take_block
 
 
@@ -79,3 +80,14 @@ def test_slow_networks_get_shorter_bursts() -> None:
     turns = Turns([lambda: machine.opener(0), lambda: machine.opener(1)], clock=machine.clock)
     turns.more(0.1)
     assert turns.sides[0]["total"].shape[1] < 2 * BURST
+
+
+def test_what_others_took_is_counted_while_it_measures_and_not_between() -> None:
+    waited, ran = iter((5, 12, 1000, 1003)), iter((None, None, 3, 10))
+    machine = Machine(1_000_000)
+    turns = Turns([lambda: machine.opener(0)], clock=machine.clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "contention", lambda _: {"waited_ns": next(waited), "ran_ns": next(ran)})
+        turns.more(0.01)
+        turns.more(0.01)
+    assert turns.contention == {"waited_ns": 10, "ran_ns": 7}
