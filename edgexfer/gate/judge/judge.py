@@ -96,7 +96,7 @@ def judge(
         baseline=seen.reference.words,
         baseline_digest=seen.reference.digest,
         machine_class=seen.machine_class,
-        flips=_flips(seen) if answered else (),
+        flips=_flips(limits, seen),
         warnings=(
             *_doubts_on_data(seen, answered=answered),
             *(objections(host, host["after"], target) if timed else ()),
@@ -146,10 +146,13 @@ def _extra(limit: Limit, seen: Evidence) -> float:
     return extra_of(limit) if seen.reference.bundle is None and seen.reference.stored is not None else 0.0
 
 
-def _flips(seen: Evidence) -> tuple[Flip, ...]:
-    # Against the baseline where there is one, else against the float network.
-    candidate, _ = seen.answers
-    reference = seen.reference_answers[0] or seen.float_answers[0]
+def _flips(limits: Sequence[Limit], seen: Evidence) -> tuple[Flip, ...]:
+    # Against the baseline where accuracy was compared with it, else against the float network; else nobody asked.
+    kinds = {limit.kind for limit in limits if limit.of.of in ("answers", "classes")}
+    candidate = seen.answers[0] if kinds else None
+    reference = seen.reference_answers[0] if "max_regress" in kinds else None
+    if reference is None and "max_drop" in kinds:
+        reference = seen.float_answers[0]
     return flips(candidate, reference) if candidate is not None and reference is not None else ()
 
 

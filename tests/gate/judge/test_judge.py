@@ -144,6 +144,14 @@ def test_a_metric_is_one_decorated_function(tmp_path: Path, monkeypatch: pytest.
         del METRICS["files_in_bundle"]
 
 
+def test_a_baseline_of_other_classes_is_no_matter_of_absolute_limits(tmp_path: Path) -> None:
+    data = write_folders(tmp_path / "data", each=20)
+    other = fake(tmp_path / "b.edgx", labels=("x", "y", "z"))
+    result = judge(fake(tmp_path / "a.edgx"), baseline=other, data=data, limits=[limit("top1.min", 0.5)])
+    assert result.verdicts[0].outcome in ("pass", "fail")
+    assert result.flips == ()
+
+
 def test_a_larger_file_fails_by_its_size(tmp_path: Path) -> None:
     old, new = fake(tmp_path / "a.edgx"), fake(tmp_path / "b.edgx")
     (new / "model.onnx").write_bytes((new / "model.onnx").read_bytes() + b"\0" * 200)
