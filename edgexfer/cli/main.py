@@ -1,7 +1,8 @@
 """`edgexfer`: the verbs, and the one place where errors become a line and an exit code.
 
 Exit codes: 0 done or passed, 1 a gate failed or lint found something, 2 the user's mistake or a missing part,
-3 inconclusive, 130 interrupted. An exception that is none of these is a bug of ours and keeps its traceback.
+3 inconclusive, 130 interrupted. An exception that is none of these is a bug of ours, keeps its traceback and exits with
+70 (EX_SOFTWARE of sysexits.h): Python's own 1 would tell a CI that the gate failed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -40,6 +42,7 @@ from edgexfer.cli.options import examples
 from edgexfer.core.errors import EdgexferError, did_you_mean
 
 _MAKE, _USE, _KNOW = "Make", "Use and measure", "Look things up"
+_OUR_BUG = 70
 _SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
@@ -157,7 +160,12 @@ _add(doctor.doctor, _KNOW, "edgexfer doctor")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; `arguments` are those of the process by default."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except Exception:  # noqa: BLE001 - whatever it is, it is ours
+        traceback.print_exc()
+        code = _OUR_BUG
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -133,3 +133,16 @@ def test_colours_only_on_a_terminal(edgexfer: Terminal, monkeypatch: pytest.Monk
 
 def test_verbs_are_called_as_their_functions() -> None:
     assert predict.predict in [command.callback for command in main.app.registered_commands]
+
+
+def test_a_bug_of_ours_is_told_from_a_gate_that_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> int:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(main, "run", broken)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["doctor"])
+    assert ended.value.code == 70
+    assert "ZeroDivisionError: of ours" in capsys.readouterr().err

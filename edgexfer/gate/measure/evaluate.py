@@ -122,7 +122,18 @@ def _with_roles(dataset: Dataset, roles: dict[str, Role]) -> tuple[list[_Known],
     looked = in_threads(look, dataset.samples)
     unreadable = [LeftOut(stray.path, stray.reason) for stray in dataset.strays]
     unreadable += [item for item in looked if isinstance(item, LeftOut)]
-    return [item for item in looked if not isinstance(item, LeftOut)], unreadable
+    known = [item for item in looked if not isinstance(item, LeftOut)]
+    # One image in two classes is wrong in one of them whatever is answered; training leaves it out as well.
+    classes: dict[str, set[str]] = {}
+    for sample, sha256, _ in known:
+        classes.setdefault(sha256, set()).add(sample.label)
+    torn = {sha256: " and ".join(map(repr, sorted(labels))) for sha256, labels in classes.items() if len(labels) > 1}
+    unreadable += [
+        LeftOut(dataset.name_of(sample.path), f"is the same image in the classes {torn[sha256]}")
+        for sample, sha256, _ in known
+        if sha256 in torn
+    ]
+    return [item for item in known if item[1] not in torn], unreadable
 
 
 def _ask(

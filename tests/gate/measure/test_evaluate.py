@@ -203,3 +203,13 @@ def test_files_that_are_no_measurement(tmp_path: Path, content: bytes | None, me
         path.write_bytes(content)
     with pytest.raises(ArtifactError, match=message):
         read_measurement(path)
+
+
+def test_one_image_in_two_classes_judges_nobody(bundle_folder: Path, tmp_path: Path) -> None:
+    data = write_folders(tmp_path / "data", each=5)
+    (data / "b" / "copy.png").write_bytes((data / "a" / "0.png").read_bytes())
+    result = evaluate(bundle_folder, data)
+    assert len(result.images) == 14
+    assert result.top1 == 1
+    assert [item.path for item in result.unreadable] == ["a/0.png", "b/copy.png"]
+    assert "'a' and 'b'" in result.unreadable[0].reason
