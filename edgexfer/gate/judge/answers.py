@@ -64,6 +64,13 @@ def paired(candidate: Evaluation, reference: Evaluation) -> Pairs:
     return Pairs(_rounded(mine), _rounded(other), asked=len(_by_digest(candidate)))
 
 
+def asked_of_classes(candidate: Evaluation) -> NDArray[np.int64]:
+    """Returns int64 [classes]: how many different images of each class the network was asked about."""
+    ids = {label: number for number, label in enumerate(candidate.labels)}
+    truth = _ids([image.label for image in _by_digest(candidate).values()], ids)
+    return np.bincount(truth, minlength=len(candidate.labels))
+
+
 def flips(candidate: Evaluation, reference: Evaluation) -> tuple[Flip, ...]:
     """Returns the images that the two answer differently: lost ones first, then changed and won ones, by path.
 

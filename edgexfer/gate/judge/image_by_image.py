@@ -7,6 +7,9 @@ The rule of every limit that compares: it fails where the change is beyond the l
 Both ends of an interval are as sure as the test: 90 % for one figure. Where a limit holds for every class, p-values are
 Holm's and intervals Bonferroni's, so that the chance of a false alarm is 0.05 for all classes together.
 
+Judged are the images that both were asked about, at least half of the candidate's, and of a class at least half of its
+own; where any are left out, the reason says how many. A class of which too few are left is inconclusive, never absent.
+
 A set with less than a tenth of the images at which a change of just the limit could be significant (five lost images
 at 0.05) is too small to judge by, and inconclusive; a larger one may pass, and the reason says what it cannot show.
 
@@ -20,11 +23,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgexfer.core.errors import SettingsError, did_you_mean
 from edgexfer.gate.accuracy import wilson_interval
 from edgexfer.gate.judge.accuracy_change import decide, exactly, resampled
-from edgexfer.gate.judge.answers import Pairs, answers_of, flips, paired
+from edgexfer.gate.judge.answers import Pairs, answers_of, asked_of_classes, flips, paired
 from edgexfer.gate.judge.limits import Limit
 from edgexfer.gate.judge.mcnemar import ALPHA, holm
 from edgexfer.gate.judge.verdict import Verdict
@@ -35,14 +39,16 @@ from edgexfer.gate.words import limit_in_words, value_in_words
 __all__ = ["answers_of", "flips", "judge_answers"]
 
 _LEAST_COMMON = 0.5
-_MISSING = {
-    "max_drop": "the float network's answers are not known: export the bundle again, so that it brings them",
-    "max_regress": "there is no baseline to compare with: give one with --baseline",
-}
+_REFERENCES = {"max_drop": "the float network", "max_regress": "the baseline"}
 
 
 def judge_answers(
-    limit: Limit, candidate: Evaluation, reference: Evaluation | None, *, seed: int = 0, missing: str = ""
+    limit: Limit,
+    candidate: Evaluation,
+    reference: Evaluation | None,
+    *,
+    seed: int = 0,
+    missing: str = "there is no reference",
 ) -> tuple[Verdict, ...]:
     """Judges one limit on a metric of "answers" or "classes".
 
@@ -54,7 +60,7 @@ def judge_answers(
         missing: why there is no reference and what mends it, in words.
 
     Returns:
-        One verdict; one for each class where the limit is for each.
+        One verdict; one for each class where the limit is for each, except those that have a limit of their own.
 
     Raises:
         DataError: candidate and reference do not know the same classes.
@@ -66,25 +72,31 @@ def judge_answers(
     if limit.kind in ("max", "min"):
         return _literally(limit, candidate)
     if reference is None:
-        return (_open(limit, missing or _MISSING[limit.kind]),)
+        return (_open(limit, missing),)
     pairs = paired(candidate, reference)
-    if pairs.images < _LEAST_COMMON * pairs.asked or not pairs.images:
-        reason = (
-            f"only {pairs.images} of {pairs.asked} images were also answered by "
-            f"{'the float network' if limit.kind == 'max_drop' else 'the baseline'}, half of them is the least: judge "
-            "both on the same images"
-        )
-        return (_open(limit, reason, images=pairs.images, asked=pairs.asked),)
-    return _paired(limit, candidate.labels, pairs, seed)
-
-
-def _paired(limit: Limit, labels: tuple[str, ...], pairs: Pairs, seed: int) -> tuple[Verdict, ...]:
-    each = _classes(limit, labels, pairs.candidate)
-    if not each:
+    if _too_few(pairs.images, pairs.asked):
+        return (_uncommon(limit, pairs.images, pairs.asked),)
+    asked = asked_of_classes(candidate)
+    each = _classes(limit, candidate.labels, asked)
+    if each is None:
         return (_open(limit, _no_image(limit)),)
+    common = np.bincount(pairs.candidate.truth, minlength=len(asked))
+    counts = [
+        (pairs.images, pairs.asked) if label is None else (int(common[label]), int(asked[label])) for _, label in each
+    ]
+    judged = iter(_paired([one for one, of in zip(each, counts, strict=True) if not _too_few(*of)], pairs, seed))
+    return tuple(
+        _uncommon(one, *of) if _too_few(*of) else _with_left_out(next(judged), *of)
+        for (one, _), of in zip(each, counts, strict=True)
+    )
+
+
+def _paired(each: list[tuple[Limit, int | None]], pairs: Pairs, seed: int) -> tuple[Verdict, ...]:
+    if not each:
+        return ()
     # Bonferroni's level is for what is said of a single class; Holm's p-values decide.
     alpha = ALPHA / len(each)
-    if limit.metric in ("top1", "recall"):
+    if each[0][0].metric in ("top1", "recall"):
         found = [exactly(one, _of_class(pairs, label), alpha) for one, label in each]
     else:
         found = resampled([one for one, _ in each], [label or 0 for _, label in each], pairs, alpha, seed)
@@ -94,25 +106,50 @@ def _paired(limit: Limit, labels: tuple[str, ...], pairs: Pairs, seed: int) -> t
     )
 
 
-def _classes(limit: Limit, labels: tuple[str, ...], answers: Answers) -> list[tuple[Limit, int | None]]:
-    # The limits that are judged, each with the id of its class; a class without images has no figure.
+def _classes(limit: Limit, labels: tuple[str, ...], images: NDArray[np.int64]) -> list[tuple[Limit, int | None]] | None:
+    # The limits that are judged, each with the id of its class; a class without images has no figure. None: no image.
     if limit.of.of != "classes":
         return [(limit, None)]
-    counts = np.bincount(answers.truth, minlength=len(labels))
     wanted = labels if limit.label is None else (limit.label,)
-    return [(replace(limit, label=label), labels.index(label)) for label in wanted if counts[labels.index(label)]]
+    there = [label for label in wanted if images[labels.index(label)]]
+    if not there:
+        return None
+    own = limit.except_labels
+    return [(replace(limit, label=one, except_labels=()), labels.index(one)) for one in there if one not in own]
 
 
 def _of_class(pairs: Pairs, label: int | None) -> Pairs:
     return pairs if label is None else pairs.chosen(np.flatnonzero(pairs.candidate.truth == label))
 
 
+def _too_few(images: int, asked: int) -> bool:
+    return not images or images < _LEAST_COMMON * asked
+
+
+def _uncommon(limit: Limit, images: int, asked: int) -> Verdict:
+    of_class = "" if limit.label is None else " of this class"
+    reason = (
+        f"only {images} of {asked} images{of_class} were also answered by {_REFERENCES[limit.kind]}, half of them is "
+        "the least: judge both on the same images"
+    )
+    return _open(limit, reason, images=images, asked=asked)
+
+
+def _with_left_out(verdict: Verdict, images: int, asked: int) -> Verdict:
+    if images == asked:
+        return verdict
+    by = _REFERENCES[verdict.limit.kind]
+    reason = f"{verdict.reason} (on the {images} of {asked} images that {by} answered too)"
+    return replace(verdict, reason=reason, evidence={**verdict.evidence, "asked": asked})
+
+
 def _literally(limit: Limit, candidate: Evaluation) -> tuple[Verdict, ...]:
     answers = answers_of(candidate)
-    each = _classes(limit, candidate.labels, answers)
+    each = _classes(limit, candidate.labels, np.bincount(answers.truth, minlength=answers.classes))
+    if each is None:
+        return (_open(limit, _no_image(limit)),)
     values = np.atleast_1d(np.asarray(limit.of.value(answers), np.float64))
-    verdicts = [_literal(one, answers, label, float(values[label or 0])) for one, label in each]
-    return tuple(verdicts) or (_open(limit, _no_image(limit)),)
+    return tuple(_literal(one, answers, label, float(values[label or 0])) for one, label in each)
 
 
 def _literal(limit: Limit, answers: Answers, label: int | None, value: float) -> Verdict:

@@ -10,6 +10,9 @@
 
 A fraction's drop is in points: 0.01 and "1%" are both one point. For every other metric "5%" is a part of the
 reference, and a plain number is in the metric's unit. "off" takes a limit away.
+
+A class's own limit replaces the one for each class, whichever is stricter and wherever they come from; its "off" takes
+that class out. Both are of one kind: `recall:stop.min` replaces nothing of `recall.max_drop`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from edgexfer.core.errors import SettingsError, did_you_mean
@@ -44,6 +47,7 @@ class Limit:
         relative: whether `value` is a part of the reference.
         label: the class that it is for, or None for each.
         source: who set it, such as "standard", "target raspberry-pi-5" or "--set".
+        except_labels: where it is for each class, those that it is not for: they have a limit of their own, or "off".
     """
 
     metric: str
@@ -52,6 +56,7 @@ class Limit:
     relative: bool = False
     label: str | None = None
     source: str = ""
+    except_labels: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -94,13 +99,13 @@ def limits_of(
             for kind, value in kinds.items():
                 _set(found, f"{subject}.{kind}", value, source)
     for text in settings:
-        key, equals, value = text.partition("=")
+        key, equals, value = text.rpartition("=")  # a label may hold "=", a value never does
         if not equals:
             raise SettingsError(
                 f"--set {text}: expected METRIC.KIND=VALUE", "such as --set latency_p95_ms.max_regress=5%"
             )
         _set(found, key.strip(), value.strip(), "--set")
-    return tuple(limit for limit in found.values() if limit is not None)
+    return tuple(_except_own(limit, found) for limit in found.values() if limit is not None)
 
 
 def parse_limit(key: str, value: Any, source: str) -> Limit | None:
@@ -131,6 +136,8 @@ def parse_limit(key: str, value: Any, source: str) -> Limit | None:
         raise SettingsError(f"{source}: {key} is {value!r}, expected a number in {metric.unit}")
     if kind in ("max_drop", "max_regress") and number < 0:
         raise SettingsError(f"{source}: {key} is {value!r}, expected 0 or more")
+    if metric.is_fraction:
+        _check_fraction(kind, number, f"{source}: {key} is {value!r}", percent=percent)
     if kind == "max_drop" and metric.of not in ("answers", "classes"):
         raise SettingsError(
             f"{source}: max_drop is against the float network, which {name} does not know", "write max_regress"
@@ -140,6 +147,23 @@ def parse_limit(key: str, value: Any, source: str) -> Limit | None:
 
 def _set(found: dict[str, Limit | None], key: str, value: Any, source: str) -> None:
     found[key] = parse_limit(key, value, source)
+
+
+def _except_own(limit: Limit, found: Mapping[str, Limit | None]) -> Limit:
+    if limit.of.of != "classes" or limit.label is not None:
+        return limit
+    before, after = f"{limit.metric}:", f".{limit.kind}"
+    own = (key for key in found if key.startswith(before) and key.endswith(after))
+    return replace(limit, except_labels=tuple(key[len(before) : -len(after)] for key in own))
+
+
+def _check_fraction(kind: str, number: float, found: str, *, percent: bool) -> None:
+    # Such as 1, meant as 1 %: a limit of 100 points would hold whatever happens.
+    is_change = kind in ("max_drop", "max_regress")
+    if 0 <= number < 1 or (number == 1 and not is_change):
+        return
+    meant = "" if percent or not 1 <= number <= 100 else f"write {number:g}% or {number / 100:g}"
+    raise SettingsError(f"{found}, expected 0 to 1, or 0% to 100%{', and less than all' if is_change else ''}", meant)
 
 
 def _number(value: Any, where: str) -> tuple[float, bool]:

@@ -10,7 +10,7 @@ from edgexfer.core.errors import SettingsError
 from edgexfer.gate.accuracy import wilson_interval
 from edgexfer.gate.judge import accuracy_change
 from edgexfer.gate.judge.image_by_image import judge_answers
-from edgexfer.gate.judge.limits import Limit, parse_limit
+from edgexfer.gate.judge.limits import Limit, limits_of, parse_limit
 from edgexfer.gate.judge.verdict import Verdict
 from tests.gate.answers import LABELS, evaluation, truth, with_mistakes
 from tests.gate.baselines import answers, make_baseline
@@ -226,12 +226,9 @@ def test_absolute_limits_hold_against_the_figure_as_it_is() -> None:
 
 def test_a_missing_reference_is_inconclusive_with_the_reason() -> None:
     new = evaluation(truth(99), truth(99))
-    for key, said in (("top1.max_drop", "float network"), ("top1.max_regress", "--baseline")):
-        (verdict,) = judge_answers(limit(key, "1%"), new, None)
-        assert verdict.outcome == "inconclusive"
-        assert said in verdict.reason
+    for key in ("top1.max_drop", "top1.max_regress", "recall.max_regress"):
         (verdict,) = judge_answers(limit(key, "1%"), new, None, missing="it was eaten: cook another")
-        assert verdict.reason == "it was eaten: cook another"
+        assert (verdict.outcome, verdict.reason) == ("inconclusive", "it was eaten: cook another")
 
 
 def test_no_image_is_inconclusive() -> None:
@@ -249,6 +246,53 @@ def test_the_common_images_judge_where_they_are_at_least_half() -> None:
     assert less.outcome == "inconclusive"
     assert "only 300 of 601 images were also answered by the baseline" in less.reason
     assert less.evidence == {"images": 300, "asked": 601}
+
+
+@pytest.mark.parametrize("key", ["recall", "recall:stop"])
+def test_a_class_that_only_the_candidate_answered_is_inconclusive_and_never_absent(key: str) -> None:
+    every = truth(90)
+    new = evaluation(every, [0 if said == 2 else said for said in every])  # every "stop" is wrong now
+    kept = [number for number in range(90) if number % 3 != 2]
+    old = evaluation([every[n] for n in kept], [every[n] for n in kept], names=[f"{n}.png" for n in kept])
+    *others, stop = judge_answers(limit(f"{key}.max_regress", "10%"), new, old)
+    assert [verdict.limit.label for verdict in others] == (["go", "left"] if key == "recall" else [])
+    assert {verdict.evidence["judged_together"] for verdict in others} <= {2}
+    assert (stop.limit.label, stop.outcome) == ("stop", "inconclusive")
+    assert "only 0 of 30 images of this class were also answered by the baseline" in stop.reason
+    (whole,) = judge_answers(limit("top1.max_regress", "10%"), new, old)
+    assert whole.outcome == "pass"
+    assert whole.reason.endswith("(on the 60 of 90 images that the baseline answered too)")
+    assert (whole.evidence["images"], whole.evidence["asked"]) == (60, 90)
+
+
+def test_a_class_of_which_most_images_are_left_out_is_inconclusive() -> None:
+    new = evaluation(truth(300), truth(300))
+    kept = [number for number in range(300) if number % 3 or number < 120]
+    old = evaluation([n % 3 for n in kept], [n % 3 for n in kept], names=[f"{n}.png" for n in kept])
+    go, left, stop = judge_answers(limit("recall.max_regress", "10%"), new, old)
+    assert (go.outcome, go.evidence) == ("inconclusive", {"images": 40, "asked": 100})
+    assert {left.outcome, stop.outcome} == {"pass"}
+    assert "images that the baseline" not in left.reason
+
+
+@pytest.mark.parametrize("own", ["0.5", "off"])
+def test_a_class_with_a_limit_of_its_own_is_judged_by_that_alone(own: str) -> None:
+    new = evaluation(truth(90), with_mistakes(90, range(0, 30, 3)))  # ten of thirty "go" are wrong
+    limits = limits_of({"recall": {"min": 0.99}}, [f"recall:go.min={own}"])
+    found = [verdict for one in limits if one.metric == "recall" for verdict in judge_answers(one, new, None)]
+    expected = {"recall:left.min": "pass", "recall:stop.min": "pass"} | (
+        {} if own == "off" else {"recall:go.min": "pass"}
+    )
+    assert {verdict.limit.key: verdict.outcome for verdict in found} == expected
+    assert len(found) == len(expected)
+
+
+def test_a_general_limit_that_no_class_is_left_for_says_nothing() -> None:
+    own = [f"recall:{label}.{kind}=50%" for label in LABELS for kind in ("min", "max_regress")]
+    limits = limits_of({"recall": {"min": 0.99, "max_regress": 0}}, own)
+    new = evaluation(truth(90), truth(90))
+    general = [one for one in limits if one.metric == "recall" and one.label is None]
+    assert [judge_answers(one, new, new) for one in general] == [(), ()]
 
 
 @pytest.mark.parametrize("key", ["top1", "macro_f1", "calibration_error", "recall"])
