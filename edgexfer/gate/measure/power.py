@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 from edgexfer.gate.machine.power import PowerSource
@@ -45,13 +46,17 @@ def power_in_turns(
     found: list[list[float]] = [[] for _ in openers]
     order = list(range(len(openers)))
     over = 0
-    with held_cpus(threads), ExitStack() as stack:
+    with ExitStack() as stack:
+        reader = stack.enter_context(ThreadPoolExecutor(1))
+        # Its thread starts before CPUs are held, lest it inherit them and take them from what is measured.
+        reader.submit(source.read_w).result()
+        stack.enter_context(held_cpus(threads))
         sides = [stack.enter_context(opener()) for opener in openers]
         for side in sides:
             warm_up(side, clock=clock)
         for turn in range(turns):
             for number in order if turn % 2 == 0 else order[::-1]:
-                watts = _one_turn(sides[number], source, seconds, clock)
+                watts = _one_turn(sides[number], source, seconds, clock, reader)
                 if watts is not None:
                     found[number].append(watts)
                 over += 1
@@ -60,18 +65,23 @@ def power_in_turns(
     return [tuple(each) for each in found]
 
 
-def _one_turn(side: Side, source: PowerSource, seconds: float, clock: Callable[[], int]) -> float | None:
+def _one_turn(
+    side: Side, source: PowerSource, seconds: float, clock: Callable[[], int], reader: ThreadPoolExecutor
+) -> float | None:
+    # A sensor may be a program (nvidia-smi), so it is read beside the calls: else the device would rest meanwhile.
     started = clock()
     counts_from, ends = started + int(_SETTLE * seconds * 1e9), started + int(seconds * 1e9)
-    readings: list[float] = []
+    asked: list[Future[float | None]] = []
     index, next_reading = 0, counts_from
     while (now := clock()) < ends:
-        if now >= next_reading:
-            # A counter of energy has no watts at its first reading, and since then afterwards.
-            watts = source.read_w()
-            if watts is not None and next_reading > counts_from:
-                readings.append(watts)
+        if now >= next_reading and (not asked or asked[-1].done()):
+            asked.append(reader.submit(source.read_w))
             next_reading = now + int(_INTERVAL_SECONDS * 1e9)
         side(index)
         index += 1
+    in_time = [reading.done() for reading in asked]
+    watts = [reading.result() for reading in asked]
+    # A counter of energy has the turn before in its first reading; one that ended late saw the device at rest.
+    counted = list(zip(watts, in_time, strict=True))[1:]
+    readings = [each for each, counts in counted if counts and each is not None]
     return sum(readings) / len(readings) if readings else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -32,6 +33,7 @@ class Device:
             self.now_ns += call_ms * 1_000_000
             self.watts = watts
             self.calls.append(watts)
+            time.sleep(0.0005)  # in which the sensor is read
             return {"total": call_ms * 1_000_000}
 
         @contextmanager
@@ -65,6 +67,33 @@ def test_drift_weighs_on_both_alike() -> None:
     a, b = power_in_turns([device.opener(5.0), device.opener(5.0)], source, turns=4, clock=device.clock)
     assert max(a) - min(a) > 0.5
     assert sum(a) / len(a) == pytest.approx(sum(b) / len(b), abs=0.02)
+
+
+def test_the_side_goes_on_while_a_slow_sensor_is_read() -> None:
+    device, meanwhile = Device(), list[int]()
+
+    def read_w() -> float:
+        before = len(device.calls)
+        time.sleep(0.05)
+        meanwhile.append(len(device.calls) - before)
+        return device.watts
+
+    source = PowerSource("a program that takes its time", read_w)
+    (watts,) = power_in_turns([device.opener(5.0, call_ms=5)], source, turns=2, clock=device.clock)
+    assert watts == (5.0, 5.0)
+    assert sum(meanwhile) > 2 * len(meanwhile)
+
+
+def test_a_sensor_that_breaks_is_no_silence() -> None:
+    device = Device()
+
+    def read_w() -> float:
+        if device.calls:
+            raise OSError("gone")
+        return 5.0
+
+    with pytest.raises(OSError, match="gone"):
+        power_in_turns([device.opener(5.0)], PowerSource("a sensor", read_w), turns=1, clock=device.clock)
 
 
 def test_a_silent_sensor_gives_no_turns() -> None:
