@@ -73,23 +73,6 @@ def power_source(root: Path = ROOT) -> tuple[PowerSource | None, str]:
     return None, "this device does not tell how much power it draws"
 
 
-def read_power_w(root: Path = ROOT, *, wait_seconds: float = 0.2) -> float | None:
-    """Returns watts at this moment; of a counter of energy the mean of a short time. None where nothing tells.
-
-    Args:
-        root: as in `power_source`.
-        wait_seconds: between two readings of a counter.
-    """
-    source, _ = power_source(root)
-    if source is None:
-        return None
-    watts = source.read_w()
-    if watts is None:
-        time.sleep(wait_seconds)
-        watts = source.read_w()
-    return watts
-
-
 def _ina3221(root: Path) -> PowerSource | None:
     rails: dict[str, tuple[Path, Path]] = {}
     for chip in files_like(root, "sys/class/hwmon/hwmon*/name"):

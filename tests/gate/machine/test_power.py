@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgexfer.gate.machine.power import power_source, read_power_w
+from edgexfer.gate.machine.power import power_source
 from tests.gate.machines import Tree, plant
 
 
@@ -59,7 +59,6 @@ def test_what_a_device_tells(tmp_path: Path, tree: Tree, watts: float, said: str
     assert source is not None
     assert said in source.name
     assert (source.read_w(), why_not) == (pytest.approx(watts), "")
-    assert read_power_w(tmp_path) == pytest.approx(watts)
 
 
 def rapl(zone: str, name: str, energy: int, most: int = 262143328850) -> Tree:
@@ -103,7 +102,6 @@ _COUNTER = "sys/class/powercap/intel-rapl:0/energy_uj"
 
 def test_most_machines_do_not_tell(tmp_path: Path) -> None:
     assert power_source(tmp_path) == (None, "this device does not tell how much power it draws")
-    assert read_power_w(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "-5", "x", "9" * 18])
@@ -123,5 +121,7 @@ def test_no_content_of_any_file_is_an_error(tmp_path_factory: pytest.TempPathFac
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    watts = read_power_w(root, wait_seconds=0.0)
+    source, why_not = power_source(root)
+    assert (source is None) == bool(why_not)
+    watts = None if source is None else source.read_w()
     assert watts is None or 0 <= watts < 10_000
