@@ -20,6 +20,7 @@ from PIL import Image
 
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import DataError, ImageError, SettingsError
+from edgexfer.core.files import sha256_of_bytes
 from edgexfer.core.preprocess import decode, resize_image
 from edgexfer.core.sample import is_ignored_name, is_image_name
 from edgexfer.core.target import Target
@@ -29,6 +30,7 @@ from edgexfer.runtime.classifier import Classifier
 
 CAMERA = (640, 480)  # width, height of the JPEGs that stand for a camera's, in pixels
 MAX_IMAGES = 64
+_DIGITS = 12  # of the SHA-256 that tells sets of images apart
 _WARMUP_WINDOW = 10
 _WARMUP_SECONDS = 3.0
 _STEADY = 0.05
@@ -161,7 +163,9 @@ def _from_folder(folder: Path) -> tuple[list[bytes], str]:
     if not files:
         reason = next((text for text in read if isinstance(text, str)), "no file is named like one")
         raise DataError(f"{folder} has no image that can be decoded: {reason}", "give a folder with photographs")
-    return files, f"{len(files)} of {len(paths)} images of {folder}"
+    # The same images have the same name, however the path to them is typed and wherever they lie.
+    content = sha256_of_bytes("".join(sha256_of_bytes(data) for data in files).encode())[:_DIGITS]
+    return files, f"{len(files)} of {len(paths)} images of {folder.resolve().name} (sha256 {content})"
 
 
 def _encoded(path: Path) -> bytes | str:

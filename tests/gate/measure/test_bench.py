@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgexfer.core.bundle import open_bundle
 from edgexfer.core.errors import DataError, SettingsError
 from edgexfer.core.target import load_target
 from edgexfer.gate.judge.compare import compare
@@ -13,7 +15,7 @@ from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.measure.bench import bench
 from edgexfer.gate.measure.latency import STEPS, Latency
 from edgexfer.gate.measure.measurement import measurement_from_json
-from edgexfer.gate.measure.timing import doubts
+from edgexfer.gate.measure.timing import doubts, encoded_images
 from tests.bundles import make_bundle
 from tests.gate.images import write_folders
 
@@ -53,13 +55,18 @@ def test_the_record_comes_back(tmp_path: Path) -> None:
     assert again == result
 
 
-def test_own_images_are_used_and_bad_ones_passed_over(tmp_path: Path) -> None:
+def test_own_images_are_used_and_bad_ones_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_folders(tmp_path / "data", each=30)
+    (tmp_path / "bad").mkdir()
     result = bench(timed_bundle(tmp_path / "b.edgx", 0.0), seconds=0.01, images=data)
-    assert result.images == f"64 of 90 images of {data}"
+    assert re.fullmatch(r"64 of 90 images of data \(sha256 [0-9a-f]{12}\)", result.images)
+    monkeypatch.chdir(tmp_path)
+    for typed in ("data", "./data/", tmp_path / "bad" / ".." / "data"):
+        assert encoded_images(open_bundle(tmp_path / "b.edgx"), typed)[1] == result.images
+    (data / "a" / "0.png").write_bytes((data / "b" / "0.png").read_bytes())
+    assert encoded_images(open_bundle(tmp_path / "b.edgx"), data)[1] != result.images
     with pytest.raises(DataError, match="does not exist"):
         bench(tmp_path / "b.edgx", images=tmp_path / "nothing")
-    (tmp_path / "bad").mkdir()
     with pytest.raises(DataError, match="no file is named like one"):
         bench(tmp_path / "b.edgx", images=tmp_path / "bad")
     (tmp_path / "bad" / "x.png").write_bytes(b"no")
