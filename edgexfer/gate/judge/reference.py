@@ -68,6 +68,9 @@ def find_reference(baseline: str | Path | None, candidate: Bundle, machine_class
     if found is None:
         return Reference(missing=f"{what_is_there(path, name, target, machine_class)}: {accept} on this machine")
     stored = read_baseline(found)
+    if (stored.subject.bundle, stored.subject.target) != (name, target):
+        its = f"{stored.subject.bundle} for {stored.subject.target}"
+        return Reference(missing=f"{found} is the baseline of {its}, the candidate is {name} for {target}: {accept}")
     bundle_there = _at_hand(stored.subject.digest, (found.parent, path.parent, path, candidate.folder.parent))
     accepted = f"{found}, accepted {stored.accepted.at[:10]} by {stored.accepted.by}"
     if bundle_there is not None:

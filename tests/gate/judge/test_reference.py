@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgexfer.core.bundle import open_bundle
 from edgexfer.gate.judge.accept import propose
-from edgexfer.gate.judge.baseline import baseline_place
+from edgexfer.gate.judge.baseline import baseline_place, read_baseline, write_baseline
 from edgexfer.gate.judge.reference import find_reference
 from edgexfer.gate.machine.host import host_facts, machine_class
 from tests.bundles import make_bundle
@@ -61,6 +62,20 @@ def test_the_folder_is_found_by_itself_where_it_is_here(accepted: Path, monkeypa
     assert find_reference(None, open_bundle(accepted / "new.edgx"), HERE).stored is not None
     monkeypatch.chdir(accepted / "archive")
     assert "no baseline" in find_reference(None, open_bundle(accepted / "new.edgx"), HERE).missing
+
+
+@pytest.mark.parametrize(("bundle", "target"), [("tiny", "raspberry-pi-5"), ("cats", "test")])
+def test_a_file_of_another_bundle_or_target_is_no_reference(
+    accepted: Path, tmp_path: Path, bundle: str, target: str
+) -> None:
+    stored = read_baseline(baseline_place(accepted / "baselines", "tiny", "test", HERE))
+    write_baseline(
+        replace(stored, subject=replace(stored.subject, bundle=bundle, target=target)), tmp_path / "other.json"
+    )
+    found = find_reference(tmp_path / "other.json", open_bundle(accepted / "new.edgx"), HERE)
+    assert (found.bundle, found.stored) == (None, None)
+    assert f"is the baseline of {bundle} for {target}, the candidate is tiny for test" in found.missing
+    assert "edgexfer baseline accept" in found.missing
 
 
 def test_one_file_may_be_named(accepted: Path) -> None:
