@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, SettingsError
-from edgexfer.gate.judge.answers import answers_of
 from edgexfer.gate.judge.baseline import Accepted, Baseline, baseline_place, read_baseline, write_baseline
 from edgexfer.gate.judge.baseline_record import pack_answers, pack_calls
 from edgexfer.gate.judge.evidence import Evidence
+from edgexfer.gate.judge.figures import figures_of
 from edgexfer.gate.judge.packed import pack
 from edgexfer.gate.judge.reference import FOLDER, name_of
 from edgexfer.gate.judge.stability import unsteady
@@ -30,18 +26,13 @@ from edgexfer.gate.judge.turn_by_turn import LEAST_BLOCKS
 from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.machine.contention import contended, contention
 from edgexfer.gate.machine.device_state import ROOT, device_state
-from edgexfer.gate.machine.power import power_source
-from edgexfer.gate.measure.evaluation import Evaluation
-from edgexfer.gate.measure.power import power_in_turns
 from edgexfer.gate.measure.process import started_in_turns
 from edgexfer.gate.measure.timing import check_seconds
-from edgexfer.gate.measure.turns import ROUND_SECONDS, Blocks, Opener, Turns, bundle_side
+from edgexfer.gate.measure.turns import ROUND_SECONDS, Blocks, Turns
 from edgexfer.gate.measure.workload import WORKLOAD, workload
-from edgexfer.gate.metrics import METRICS, Metric, Started
 
 SECONDS = 20.0
 _HOST_FACTS = ("cpu", "board", "isa", "kernel", "os", "l4t", "power_mode", "governor", "engine", "python", "numpy")
-_DIGITS = 6
 
 Progress = Callable[[float, float], None]
 
@@ -104,7 +95,7 @@ def propose(
         threads: CPU threads of one inference; None for what the target says.
         images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
         backend: the engine; None for the one the target names.
-        progress: called with (seconds of measuring, all of them).
+        progress: called with (done, all): images, seconds of measuring, processes, then turns in which power is read.
 
     Raises:
         SettingsError: seconds out of range, nobody who accepts it, or no reason where one is needed.
@@ -116,7 +107,9 @@ def propose(
         raise SettingsError("nobody is named who accepts the baseline: git has no user.name", "give --by NAME")
     # Compared with itself: no other baseline is looked for, and a damaged one does not stand in the way.
     folder = bundle.folder if isinstance(bundle, Bundle) else bundle
-    seen = Evidence(bundle, baseline=folder, data=data, threads=threads, images=images, backend=backend)
+    seen = Evidence(
+        bundle, baseline=folder, data=data, threads=threads, images=images, backend=backend, progress=progress
+    )
     name, target = name_of(seen.bundle), seen.bundle.target
     place = baseline_place(Path(baselines), name, target.name, seen.machine_class)
     if place.exists() and not why.strip():
@@ -125,10 +118,10 @@ def propose(
     evaluation, missing = seen.answers
     # Who else had the CPUs counts from here on: reading the images kept them busy as well.
     host = {**seen.host, "contention": contention(ROOT)}
-    calls, ticks, steady = _measured(seen, seconds, backend, progress)
+    calls, ticks, steady = _measured(seen, seconds, progress)
+    (started,) = started_in_turns([seen.bundle], backend=backend, threads=threads, progress=progress)
+    (watts,), _ = seen.watts([seen.bundle])
     after = device_state()
-    (started,) = started_in_turns([seen.bundle], backend=backend, threads=threads)
-    watts = _watts(seen, backend)
     # A load from before it began is no reason: what still runs is seen in the samples, and in who waited for a CPU.
     crowded = contended(host["contention"], after["contention"])
     doubts = dict.fromkeys([*unsteady((calls, ticks), host, after, target), *crowded])
@@ -140,7 +133,7 @@ def propose(
         subject=seen.subject,
         machine_class=seen.machine_class,
         accepted=Accepted(who, datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), why.strip(), tuple(doubts)),
-        figures=figures_of(seen.bundle, calls, ticks, evaluation, started, watts),
+        figures={},
         labels=seen.bundle.labels,
         threads=threads,
         images=seen.images,
@@ -154,33 +147,10 @@ def propose(
         packed_workload=pack(ticks["total"]),
         packed_answers=None if evaluation is None else pack_answers(evaluation),
     )
+    # Of what the file keeps, which is rounded: so who reads it finds the same figures.
+    raw = (baseline.calls(), baseline.workload(), baseline.evaluation(), baseline.started(), baseline.power_w)
+    baseline = replace(baseline, figures=figures_of(*raw, bundle=seen.bundle))
     return Proposal(baseline, place, before, tuple(doubts), (missing,) if missing else ())
-
-
-def figures_of(
-    bundle: Bundle,
-    calls: Blocks,
-    ticks: Blocks,
-    evaluation: Evaluation | None,
-    started: Iterable[Started],
-    watts: Iterable[float],
-) -> dict[str, float | None]:
-    """Returns the figures that a reviewer sees: every metric that is one number, in its unit; None for not measured."""
-    flat = {step: values.reshape(-1).astype(np.float64) for step, values in calls.items()}
-    answers = None if evaluation is None else answers_of(evaluation)
-    processes, readings = list(started), np.array(list(watts), np.float64)
-    given: dict[str, Callable[[Metric], Any]] = {
-        "calls": lambda metric: metric.value(flat),
-        "answers": lambda metric: None if answers is None else metric.value(answers),
-        "process": lambda metric: np.median([metric.value(one) for one in processes]) if processes else None,
-        "power": lambda metric: metric.value(readings) if len(readings) else None,
-        "bundle": lambda metric: metric.value(bundle),
-    }
-    found = {name: given[metric.of](metric) for name, metric in METRICS.items() if metric.of in given}
-    found["images"] = None if evaluation is None else len(evaluation.images)
-    found["calls"] = calls["total"].size
-    found["workload_p50_ms"] = float(np.median(ticks["total"])) / 1e6
-    return {name: None if value is None else float(f"{float(value):.{_DIGITS}g}") for name, value in found.items()}
 
 
 def git_user() -> str:
@@ -197,11 +167,9 @@ def git_user() -> str:
     return " ".join(done.stdout.decode("utf-8", "replace").split())
 
 
-def _measured(
-    seen: Evidence, seconds: float, backend: str | None, progress: Progress | None
-) -> tuple[Blocks, Blocks, bool]:
+def _measured(seen: Evidence, seconds: float, progress: Progress | None) -> tuple[Blocks, Blocks, bool]:
     # The bundle and the workload, in turns; and whether both had settled before they were counted.
-    turns = Turns([_opener(seen, backend), workload], threads=seen.threads)
+    turns = Turns([seen.opener(seen.bundle), workload], threads=seen.threads)
     while True:
         turns.more(min(ROUND_SECONDS, seconds))
         if progress is not None:
@@ -209,18 +177,6 @@ def _measured(
         calls, ticks = turns.sides
         if turns.seconds >= seconds and len(calls["total"]) >= LEAST_BLOCKS:
             return calls, ticks, turns.steady
-
-
-def _watts(seen: Evidence, backend: str | None) -> tuple[float, ...]:
-    source, _ = power_source()
-    if source is None:
-        return ()
-    (watts,) = power_in_turns([_opener(seen, backend)], source, threads=seen.threads)
-    return watts
-
-
-def _opener(seen: Evidence, backend: str | None) -> Opener:
-    return partial(bundle_side, seen.bundle, seen.files, backend=backend, threads=seen.threads)
 
 
 def _before(place: Path) -> Baseline | None:

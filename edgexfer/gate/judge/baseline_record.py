@@ -11,8 +11,9 @@
      "packed_calls": {"total": ..., ...}, "packed_workload": ...,   nanoseconds [blocks, calls], measured in turns
      "packed_answers": ...}             int [5, images]: see `ROWS`; null where there were no images of known class
 
-The figures are those of the raw values, and who edits one by hand is told so. Packed is what packed.py beside this
-file describes. Files of every format_version that ever was are read; see tests/golden/baseline/.
+The figures are those of the raw values (figures.py), and who edits one by hand is told so; of `size_bytes` alone the
+file holds no more than the figure. Packed is what packed.py beside this file describes. Files of every format_version
+that ever was are read; see tests/golden/baseline/.
 """
 
 from __future__ import annotations

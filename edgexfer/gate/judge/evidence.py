@@ -5,15 +5,19 @@ Nothing is measured before somebody asks for it, and nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from edgexfer.core.agreement import TOLERANCE, agreement
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.threads import Progress
+from edgexfer.core.errors import SettingsError
+from edgexfer.core.threads import cpu_count
 from edgexfer.gate.judge.reference import find_reference
+from edgexfer.gate.machine.contention import contention, kept_waiting
+from edgexfer.gate.machine.device_state import ROOT
 from edgexfer.gate.machine.host import host_facts, machine_class
 from edgexfer.gate.machine.power import power_source
 from edgexfer.gate.measure.evaluate import evaluate
@@ -39,6 +43,7 @@ class Evidence:
         machine_class: of this machine.
         reference: what it is compared with.
         data: images of known class, or None for the answers that were recorded at export.
+        waited: how other programs kept "process" and "power" waiting while they were measured, in words, if they did.
     """
 
     def __init__(
@@ -51,7 +56,7 @@ class Evidence:
         images: str | Path | None = None,
         backend: str | None = None,
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Callable[[float, float], None] | None = None,
     ) -> None:
         """Opens the candidate on this machine.
 
@@ -63,14 +68,22 @@ class Evidence:
             images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
             backend: the engine; None for the one the target names.
             seed: of all that is drawn.
-            progress: called with (done, all) images while a network is asked about `data`.
+            progress: called with (done, all): images while a network is asked about `data`, fresh processes, turns in
+                which power is read.
 
         Raises:
+            SettingsError: more threads than CPUs.
             EdgexferError: what `open_bundle`, `load` and `find_reference` raise.
         """
+        if threads is not None and threads > cpu_count():
+            raise SettingsError(
+                f"threads is {threads}, but this process may use {cpu_count()} CPUs: they would wait for each other",
+                f"give --threads {cpu_count()} or fewer",
+            )
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.data, self.threads, self._backend, self._seed = data, threads, backend, seed
         self._progress = progress
+        self.waited: dict[str, str] = {}
         with load(self.bundle, backend=backend, threads=threads) as classifier:
             # Where engines are built, another candidate than the file's own may be the one that runs here.
             self.bundle, self.subject = classifier.bundle, subject_of(classifier)
@@ -118,9 +131,9 @@ class Evidence:
     @cached_property
     def turns(self) -> Turns:
         """The candidate, and the old bundle or the reference workload where there is one, in turns."""
-        openers = [self._opener(self.bundle)]
+        openers = [self.opener(self.bundle)]
         if self.reference.bundle is not None:
-            openers.append(self._opener(self.reference.bundle))
+            openers.append(self.opener(self.reference.bundle))
         elif self.reference.stored is not None:
             openers.append(workload)
         return Turns(openers, threads=self.threads, seed=self._seed)
@@ -130,7 +143,8 @@ class Evidence:
         """Fresh processes of the candidate and of the reference; None where there is none."""
         old = self.reference
         bundles = [self.bundle] + ([old.bundle] if old.bundle is not None else [])
-        found = started_in_turns(bundles, backend=self._backend, threads=self.threads)
+        with self._watched("process"):
+            found = started_in_turns(bundles, backend=self._backend, threads=self.threads, progress=self._progress)
         if old.bundle is not None:
             return found[0], found[1]
         return found[0], old.stored.started() if old.stored is not None else None
@@ -138,18 +152,33 @@ class Evidence:
     @cached_property
     def power(self) -> tuple[Sequence[float], Sequence[float] | None, str]:
         """Watts of the candidate and of the reference (None where there is none), and why there are none, if so."""
-        source, why_not = power_source()
-        if source is None:
-            return (), None, why_not
         old = self.reference
-        bundles = [self.bundle] + ([old.bundle] if old.bundle is not None else [])
-        found = power_in_turns([self._opener(bundle) for bundle in bundles], source, threads=self.threads)
+        found, why_not = self.watts([self.bundle] + ([old.bundle] if old.bundle is not None else []))
+        if why_not:
+            return (), None, why_not
         if old.bundle is not None:
             return found[0], found[1], ""
         return found[0], old.stored.power_w if old.stored is not None else None, ""
 
-    def _opener(self, bundle: Bundle) -> Opener:
+    def watts(self, bundles: Sequence[Bundle]) -> tuple[list[tuple[float, ...]], str]:
+        """Measures bundles in turns; returns each one's watts of each turn, and why there are none, if so."""
+        source, why_not = power_source()
+        if source is None:
+            return [() for _ in bundles], why_not
+        with self._watched("power"):
+            openers = [self.opener(bundle) for bundle in bundles]
+            return power_in_turns(openers, source, threads=self.threads, progress=self._progress), ""
+
+    def opener(self, bundle: Bundle) -> Opener:
+        """Returns what opens a bundle to be measured with this evidence's images, engine and threads."""
         return partial(bundle_side, bundle, self.files, backend=self._backend, threads=self.threads)
+
+    @contextmanager
+    def _watched(self, of: str) -> Iterator[None]:
+        before = contention(ROOT)
+        yield
+        if reason := kept_waiting(before, contention(ROOT)):
+            self.waited[of] = reason
 
     def _evaluated(self, bundle: Bundle, *, split: str | None = None, partial: bool = False) -> Evaluation:
         return evaluate(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.gate.judge import accept
+from edgexfer.gate.judge import accept, evidence
 from edgexfer.gate.judge.accept import Proposal, git_user, propose
 from edgexfer.gate.judge.baseline import find_baseline, read_baseline
 from edgexfer.gate.machine.host import host_facts, machine_class
@@ -149,10 +149,10 @@ def test_the_file_holds_no_more_than_is_needed(bundle: Path, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("steady")
 def test_power_is_kept_where_the_device_tells(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = accept.power_in_turns
-    monkeypatch.setattr(accept, "power_source", lambda: (PowerSource("a sensor", lambda: 5.25), ""))
+    turns = evidence.power_in_turns
+    monkeypatch.setattr(evidence, "power_source", lambda: (PowerSource("a sensor", lambda: 5.25), ""))
     monkeypatch.setattr(
-        accept, "power_in_turns", lambda *given, **settings: turns(*given, turns=2, seconds=0.7, **settings)
+        evidence, "power_in_turns", lambda *given, **settings: turns(*given, turns=2, seconds=0.7, **settings)
     )
     found = read_baseline(proposed(bundle, tmp_path / "b").write())
     assert (found.power_w, found.figures["power_w"]) == ((5.25, 5.25), 5.25)

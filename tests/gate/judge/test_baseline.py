@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from edgexfer.gate.judge.baseline import (
     what_is_there,
     write_baseline,
 )
+from edgexfer.gate.judge.figures import figures_of
 from tests.gate.baselines import LABELS, MACHINE, SUBJECT, answers, make_baseline, ticks, times
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "baseline"
@@ -159,6 +160,30 @@ def changed(*keys: str, value: Any) -> dict[str, Any]:
 )
 def test_what_does_not_fit_together_is_refused(content: Any, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
+        baseline_from_json(content, "b.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "latency_p50_ms", "inference_p50_ms", "inference_p95_ms", "throughput_images_per_s", "top1", "macro_f1",
+        "calibration_error", "load_ms", "peak_memory_mib", "power_w", "images", "calls", "workload_p50_ms",
+    ],
+)  # fmt: skip
+def test_every_figure_that_raw_values_give_is_held_to_them(name: str) -> None:
+    made = make_baseline(evaluation=answers(), power_w=(5.0, 5.5, 5.25))
+    figures = figures_of(made.calls(), made.workload(), made.evaluation(), made.started(), made.power_w)
+    content = json.loads(json.dumps(asdict(replace(made, figures={**figures, "size_bytes": 7.0, "theirs": 1.0}))))
+    content["kind"] = "baseline"
+    assert baseline_from_json(content, "b.json").figures[name] == pytest.approx(figures[name])
+    content["figures"][name] *= 1.01
+    with pytest.raises(ArtifactError, match=rf"{name} is .*, its raw values give .*: edited by hand\?"):
+        baseline_from_json(content, "b.json")
+
+
+def test_a_figure_without_raw_values_is_refused() -> None:
+    content = changed("figures", "power_w", value=5.0)
+    with pytest.raises(ArtifactError, match=r"power_w is 5\.0, its raw values give none"):
         baseline_from_json(content, "b.json")
 
 
