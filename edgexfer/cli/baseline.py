@@ -56,6 +56,14 @@ def accept(
     seconds: Annotated[
         float | None, typer.Option("--seconds", metavar="S", help="How long to measure latency; 20 by default.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="Photographs to time with; by default the bundle's own. [cyan]edgexfer gate[/] needs the same.",
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     backend: BackendOption = None,
     force: Annotated[
@@ -82,6 +90,7 @@ def accept(
             baselines=baselines,
             seconds=accepting.SECONDS if seconds is None else seconds,
             threads=threads,
+            images=images,
             backend=backend,
             progress=moved,
         )

@@ -15,6 +15,7 @@ from edgexfer.gate.judge import accept
 from edgexfer.gate.judge.baseline import Accepted, baseline_place, read_baseline, write_baseline
 from tests.bundles import make_bundle
 from tests.gate.baselines import MACHINE, SUBJECT, answers, make_baseline
+from tests.gate.images import write_folders
 
 
 def run(*words: object) -> Result:
@@ -57,6 +58,16 @@ def test_the_first_is_accepted_and_the_second_shows_what_changes(
     assert row.count("ms") == 3
     assert "%" in row
     assert quick == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_ones_own_photographs_are_measured_with(bundle: Path, tmp_path: Path) -> None:
+    photos = write_folders(tmp_path / "photos")
+    words = ("accept", bundle, "--baselines", tmp_path / "b", "--by", "Ada", "--seconds", 1, "--threads", 1)
+    found = run(*words, "--images", photos)
+    assert found.exit_code == 0, found.output
+    (path,) = (tmp_path / "b").rglob("*.json")
+    assert read_baseline(path).images.startswith("12 of 12 images of photos (sha256 ")
 
 
 def test_an_unfit_machine_writes_nothing_unless_it_is_forced(bundle: Path, tmp_path: Path, quick: list[str]) -> None:
