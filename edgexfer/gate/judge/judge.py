@@ -18,7 +18,7 @@ from edgexfer.gate.judge.limits import Limit, limits_of
 from edgexfer.gate.judge.sampling import judge_calls
 from edgexfer.gate.judge.stability import doubted
 from edgexfer.gate.judge.started import judge_power, judge_started
-from edgexfer.gate.judge.stored import extra_of, foreign
+from edgexfer.gate.judge.stored import acquitted, extra_of, foreign
 from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
 from edgexfer.gate.machine.device_state import device_state
@@ -83,8 +83,12 @@ def judge(
             found[limit.key] = (Verdict(limit, "inconclusive", unfit),)
         elif of in ("process", "power"):
             verdict = _by_process(limit, seen) if of == "process" else _by_power(limit, seen)
+            in_turns = limit.kind == "max_regress" and seen.reference.bundle is not None
             reasons = disqualifying(seen.host, device_state(), target)
-            found[limit.key] = (doubted(verdict, reasons, in_turns=seen.reference.bundle is not None),)
+            # Memory is the same however long a process waits.
+            if not in_turns and limit.of.unit != "MiB" and of in seen.waited:
+                reasons.append(seen.waited[of])
+            found[limit.key] = (doubted(verdict, reasons, in_turns=in_turns),)
     calls = [limit for limit in limits if limit.key not in found]
     timed = judge_calls(calls, seen, seconds, progress)
     found |= {key: (verdict,) for key, verdict in timed.items()}
@@ -99,6 +103,7 @@ def judge(
         flips=_flips(limits, seen),
         warnings=(
             *_doubts_on_data(seen, answered=answered),
+            *_foreign_answers(limits, seen),
             *(objections(host, host["after"], target) if timed else ()),
             *_forced(seen),
         ),
@@ -110,18 +115,18 @@ def judge(
 
 def _by_answers(limit: Limit, seen: Evidence) -> tuple[Verdict, ...]:
     candidate, missing = seen.answers
-    if candidate is None or limit.kind in ("max", "min"):
-        return judge_answers(limit, candidate, None) if candidate else (Verdict(limit, "inconclusive", missing),)
-    reference, missing = seen.float_answers if limit.kind == "max_drop" else seen.reference_answers
-    if reference is None:
+    if candidate is None:
         return (Verdict(limit, "inconclusive", missing),)
-    return judge_answers(limit, candidate, reference)
+    if limit.kind in ("max", "min"):
+        return judge_answers(limit, candidate, None)
+    reference, missing = seen.float_answers if limit.kind == "max_drop" else seen.reference_answers
+    return judge_answers(limit, candidate, reference, missing=missing)
 
 
 def _by_process(limit: Limit, seen: Evidence) -> Verdict:
     if reason := _nothing_to_compare(limit, seen):
         return Verdict(limit, "inconclusive", reason)
-    return judge_started(limit, *seen.started, extra=_extra(limit, seen))
+    return _acquitted(judge_started(limit, *seen.started, extra=_extra(limit, seen)), seen)
 
 
 def _by_power(limit: Limit, seen: Evidence) -> Verdict:
@@ -130,7 +135,14 @@ def _by_power(limit: Limit, seen: Evidence) -> Verdict:
     candidate, reference, why_not = seen.power
     if why_not:
         return Verdict(limit, "inconclusive", why_not)
-    return judge_power(limit, candidate, reference, extra=_extra(limit, seen))
+    return _acquitted(judge_power(limit, candidate, reference, extra=_extra(limit, seen)), seen)
+
+
+def _acquitted(verdict: Verdict, seen: Evidence) -> Verdict:
+    old = seen.reference
+    if verdict.limit.kind != "max_regress" or old.bundle is not None or old.stored is None:
+        return verdict
+    return acquitted(verdict, old.stored)
 
 
 def _nothing_to_compare(limit: Limit, seen: Evidence) -> str:
@@ -171,6 +183,23 @@ def _doubts_on_data(seen: Evidence, *, answered: bool) -> tuple[str, ...]:
         return ()
     simulated = f"accuracy was simulated with {candidate.subject.engine}, not measured on {seen.bundle.target.name}"
     return ((simulated,) if candidate.subject.simulated else ()) + candidate.warnings
+
+
+def _foreign_answers(limits: Sequence[Limit], seen: Evidence) -> tuple[str, ...]:
+    if not any(limit.of.of in ("answers", "classes") and limit.kind == "max_regress" for limit in limits):
+        return ()
+    # Answers compare across machines, but kernels and simulators round differently: that flips images as well.
+    (candidate, _), (reference, _) = seen.answers, seen.reference_answers
+    if candidate is None or reference is None:
+        return ()
+    found = []
+    where = reference.host.get("machine_class")
+    if where not in (None, seen.machine_class):
+        found.append(f"the baseline's answers were given on '{where}', these on '{seen.machine_class}'")
+    if reference.subject.simulated != candidate.subject.simulated:
+        which = "baseline's" if reference.subject.simulated else "candidate's"
+        found.append(f"the {which} answers were given by an engine that simulates the target, the others were not")
+    return tuple(found)
 
 
 def _forced(seen: Evidence) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from edgexfer.gate.judge.judge import judge
 from edgexfer.gate.judge.limits import parse_limit
 from edgexfer.gate.judge.verdict import Verdict
 from edgexfer.gate.machine.power import PowerSource
+from edgexfer.gate.metrics import Started
 from tests.bundles import make_bundle
 
 STEP = "inference_p50_ms"  # decoding a JPEG is not the bundle's doing
@@ -25,7 +26,8 @@ STEP = "inference_p50_ms"  # decoding a JPEG is not the bundle's doing
 def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (accept, sampling):
         monkeypatch.setattr(module, "unsteady", lambda *_: [])
-    monkeypatch.setattr(sampling, "kept_waiting", lambda *_: None)
+    for module in (sampling, evidence):
+        monkeypatch.setattr(module, "kept_waiting", lambda *_: None)
     monkeypatch.setattr(stored, "MOST_DRIFT", 100.0)
     for module in (accept, evidence):
         start = module.started_in_turns
@@ -36,12 +38,13 @@ def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A baseline of 2 ms a call; its bundle is gone."""
+    """A baseline of 2 ms a call, as of a quiet machine; its bundle is gone."""
     folder = tmp_path_factory.mktemp("accepted")
     bundle = bundle_of(folder, 2.0)
-    file = propose(bundle, baselines=folder / "baselines", by="Ada", seconds=3.0, threads=1).write()
+    found = propose(bundle, baselines=folder / "baselines", by="Ada", seconds=3.0, threads=1)
+    quiet = replace(found.baseline, accepted=replace(found.baseline.accepted, despite=()))
     shutil.rmtree(bundle)
-    return file
+    return replace(found, baseline=quiet).write()
 
 
 def bundle_of(folder: Path, latency_ms: float) -> Path:
@@ -91,6 +94,25 @@ def test_memory_is_compared_with_the_stored_processes(accepted: Path, tmp_path: 
     assert found.evidence["extra"] == 0.05
 
 
+@pytest.mark.parametrize("metric", ["peak_memory_mib", "power_w"])
+def test_a_forced_file_acquits_no_process_and_no_power(
+    accepted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    stored_one = read_baseline(accepted)
+    processes = [Started(200.0, peak) for peak in stored_one.peak_memory_mib]
+    monkeypatch.setattr(evidence, "started_in_turns", lambda *_, **__: [processes])
+    monkeypatch.setattr(evidence, "power_source", lambda: (PowerSource("a sensor", lambda: 4.0), ""))
+    monkeypatch.setattr(evidence, "power_in_turns", lambda *_, **__: [(4.0,) * 6])
+    forced, bundle = tmp_path / "forced.json", bundle_of(tmp_path, 1.9)
+    for despite, outcome in (((), "pass"), (("it was busy",), "inconclusive")):
+        who = replace(stored_one.accepted, despite=despite)
+        figures = {**stored_one.figures, "power_w": 4.0}
+        write_baseline(replace(stored_one, accepted=who, power_w=(4.0,) * 6, figures=figures), forced)
+        found = judged(bundle, forced, metric)
+        assert found.outcome == outcome, found.reason
+        assert ("accepted although it was busy" in found.reason) == bool(despite)
+
+
 def test_power_is_inconclusive_where_nothing_tells(
     accepted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +126,8 @@ def test_power_is_inconclusive_where_nothing_tells(
     assert (without.outcome, without.value) == ("inconclusive", 5.0)
     assert "the baseline has no turns" in without.reason
     with_watts = tmp_path / "with.json"
-    write_baseline(replace(read_baseline(accepted), power_w=(4.0,) * 6), with_watts)
+    given = read_baseline(accepted)
+    watts = replace(given, power_w=(4.0,) * 6, figures={**given.figures, "power_w": 4.0})
+    write_baseline(watts, with_watts)
     found = judged(bundle_of(tmp_path, 1.9), with_watts, "power_w")
     assert (found.outcome, found.change) == ("fail", pytest.approx(0.25))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgexfer.gate.judge.baseline import Accepted
 from edgexfer.gate.judge.limits import Limit, parse_limit
 from edgexfer.gate.judge.stored import EXTRA, extra_of, judge_stored, mismatch
 from edgexfer.gate.judge.verdict import Verdict
@@ -124,6 +125,15 @@ def test_a_baseline_that_was_forced_on_a_drifting_machine_acquits_nobody() -> No
     found = judged(times(5.0, seed=7), ticks(seed=8), baseline=make_baseline(calls, workload))
     assert found.outcome == "inconclusive"
     assert "when the baseline was accepted (at most" in found.reason
+
+
+def test_a_forced_baseline_acquits_nobody_and_still_convicts() -> None:
+    forced = make_baseline(accepted=Accepted("Ada", "2025-11-21T08:30:00Z", "", ("it swapped", "it was busy")))
+    found = judged(times(5.0, seed=7), ticks(seed=8), baseline=forced)
+    assert found.outcome == "inconclusive"
+    assert "the baseline was accepted although it swapped; it was busy: accept it again" in found.reason
+    assert found.change == pytest.approx(0, abs=0.01)
+    assert judged(times(6.5, seed=7), ticks(seed=8), baseline=forced).outcome == "fail"
 
 
 def test_the_same_samples_give_the_same_verdict() -> None:
