@@ -17,10 +17,15 @@ from edgexfer.gate.judge.accept import propose
 from edgexfer.gate.judge.evidence import Evidence
 from edgexfer.gate.judge.judge import SECONDS, judge
 from edgexfer.gate.judge.limits import Limit, limits_of
-from edgexfer.gate.judge.reference import FOLDER
+from edgexfer.gate.judge.reference import FOLDER, Reference
 from edgexfer.gate.judge.verdict import GateResult
 from edgexfer.pytest_plugin.options import Options
 from edgexfer.pytest_plugin.summary import accepted_in_words
+
+_NO_BASELINE = (
+    "there is no baseline: accept one with --edgexfer-update-baselines --edgexfer-why TEXT, or give an older bundle "
+    "with --edgexfer-baseline"
+)
 
 
 class Judging:
@@ -31,7 +36,7 @@ class Judging:
         self._turn = turn
         self._bundles: dict[Path, Bundle] = {}
         self._evidence: dict[tuple[Path, Path | None, Path | None], Evidence] = {}
-        self._accepted: dict[tuple[Path, Path], str | EdgexferError] = {}
+        self._accepted: dict[tuple[Path, Path], tuple[Path | None, str | EdgexferError]] = {}
 
     def bundle(self, folder: Path) -> Bundle:
         """Opens the bundle at `folder`, once.
@@ -71,7 +76,7 @@ class Judging:
         with locked_folder(self._turn):
             accepted = ""
             if self.options.update and any(limit.kind == "max_regress" for limit in chosen):
-                accepted = self._accepted_once(bundle, baseline, data)
+                accepted = self._accepted_once(bundle, baseline, data, _of_answers(chosen))
                 chosen = tuple(limit for limit in chosen if limit.kind != "max_regress")
             evidence = self._shared(bundle, None if self.options.update else baseline, data)
             seconds = SECONDS if self.options.seconds is None else self.options.seconds
@@ -84,20 +89,30 @@ class Judging:
     def _shared(self, bundle: Bundle, baseline: Path | None, data: Path | None) -> Evidence:
         key = (bundle.folder, baseline, data)
         if key not in self._evidence:
-            self._evidence[key] = Evidence(bundle, baseline=baseline, data=data)
+            # Without a baseline the gate would look in the working folder, which need not be the rootdir.
+            evidence = Evidence(bundle, baseline=baseline or bundle.folder, data=data)
+            if baseline is None:
+                evidence.reference = Reference(missing=_NO_BASELINE)
+            self._evidence[key] = evidence
         return self._evidence[key]
 
-    def _accepted_once(self, bundle: Bundle, baseline: Path | None, data: Path | None) -> str:
+    def _accepted_once(self, bundle: Bundle, baseline: Path | None, data: Path | None, of_answers: bool) -> str:
         folder = Path(FOLDER) if baseline is None else baseline
         key = (bundle.folder, folder)
         if key not in self._accepted:
             try:
-                self._accepted[key] = self._accept(bundle, folder, data)
+                self._accepted[key] = data, self._accept(bundle, folder, data)
             except EdgexferError as error:
-                self._accepted[key] = error  # the next test of this bundle shall not measure in vain
-        found = self._accepted[key]
+                self._accepted[key] = data, error  # the next test of this bundle shall not measure in vain
+        accepted_with, found = self._accepted[key]
         if isinstance(found, EdgexferError):
             raise found
+        if of_answers and accepted_with != data:
+            raise SettingsError(
+                f"the baseline of {bundle.folder.name} was accepted with {_images(accepted_with)}, this test judges "
+                f"accuracy on {_images(data)}: a baseline holds the answers to one set of images",
+                "give every gate of this bundle the same images, such as with --edgexfer-data",
+            )
         return found
 
     def _accept(self, bundle: Bundle, folder: Path, data: Path | None) -> str:
@@ -112,3 +127,11 @@ class Judging:
             )
         proposal.write()
         return accepted_in_words(proposal)
+
+
+def _of_answers(limits: tuple[Limit, ...]) -> bool:
+    return any(limit.kind == "max_regress" and limit.of.of in ("answers", "classes") for limit in limits)
+
+
+def _images(data: Path | None) -> str:
+    return "the answers recorded at export" if data is None else str(data)

@@ -79,13 +79,28 @@ def edgexfer_gate(request: pytest.FixtureRequest, _edgexfer_judging: Judging) ->
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Puts on the report what was judged since the last one."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Puts on the report what was judged since the last one, and what kept a gate from judging."""
     report = yield
-    if entries := item.stash.get(_ENTRIES, []):
+    entries = item.stash.get(_ENTRIES, [])
+    if _ENTRIES in item.stash and (text := _mistake(call, entries)):
+        entries.append({"test": item.nodeid, "error": text})
+    if entries:
         report.edgexfer = [json.dumps(entry) for entry in entries]  # type: ignore[attr-defined]
         entries.clear()
     return report
+
+
+def _mistake(call: pytest.CallInfo[None], entries: list[dict[str, Any]]) -> str:
+    # A test that failed without a verdict that says so, such as at a baseline that is damaged, must not look passed.
+    raised = None if call.excinfo is None else call.excinfo.value
+    if raised is None or isinstance(raised, (pytest.skip.Exception, pytest.xfail.Exception)):
+        return ""
+    if any("gate" in entry and entry["gate"]["summary"]["outcome"] != "pass" for entry in entries):
+        return ""
+    return str(raised).removeprefix("error: ") or type(raised).__name__
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

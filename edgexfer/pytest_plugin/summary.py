@@ -1,9 +1,11 @@
 """What a run of pytest says of its gates: the section in the terminal, the JSON file, the properties in JUnit XML.
 
     {"kind": "gates", "format_version": 1, "summary": {"outcome": "fail", "exit_code": 1, "pass": 3, ...},
-     "results": [{"test": "test_model.py::test_not_slower", "gate": {...}}, ...]}
+     "results": [{"test": "test_model.py::test_not_slower", "gate": {...}}, ...],
+     "errors": [{"test": "test_model.py::test_accurate", "error": "baselines/... is not valid JSON"}, ...]}
 
-Each `gate` is what `edgexfer gate --json` writes of one judging.
+Each `gate` is what `edgexfer gate --json` writes of one judging; each error is of a test that failed and no verdict
+says why. The outcome is the worst of all results; with an error it is never a pass.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 Entry: TypeAlias = dict[str, Any]
 """What a test did, as it travels between processes: "test" is its node id, and one of "gate" (the record of a
-GateResult), "accepted" or "skipped" (a sentence)."""
+GateResult), "accepted", "skipped" or "error" (a sentence)."""
 
 
 def explained(result: GateResult) -> str:
@@ -90,11 +92,14 @@ def write_gates(entries: Sequence[Entry], place: Path) -> None:
         EdgexferError: `place` cannot be written.
     """
     results = [entry for entry in entries if "gate" in entry]
+    errors = [{"test": entry["test"], "error": one_line(entry["error"])} for entry in entries if "error" in entry]
+    found = {entry["gate"]["summary"]["outcome"] for entry in results}
+    outcome: Outcome = "fail" if "fail" in found else "pass" if found == {"pass"} and not errors else "inconclusive"
+    summary: dict[str, Any] = {"outcome": outcome, "exit_code": EXIT_CODES[outcome]}
     outcomes = [verdict["outcome"] for entry in results for verdict in entry["gate"]["verdicts"]]
-    outcome: Outcome = "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "inconclusive"
-    summary = {"outcome": outcome, "exit_code": EXIT_CODES[outcome]}
     summary |= {name: outcomes.count(name) for name in EXIT_CODES}
     record = {"kind": "gates", "format_version": FORMAT_VERSION, "summary": summary, "results": results}
+    record |= {"errors": errors}
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # A file's name on Linux is bytes; those that are not UTF-8 become escapes, which JSON can hold.
     write_file(place, text.encode("utf-8", "backslashreplace"))
@@ -122,13 +127,15 @@ def _section(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
         yield "nothing was judged, which is no success", "red"
     for entry in entries:
         if "error" in entry:
-            yield f"error: {entry['error']}", "red"
+            at = f"{entry['test']}: " if entry["test"] else ""
+            yield f"error: {at}{entry['error']}", "red"
 
 
 def _heading(result: GateResult) -> str:
     subject = result.subject
     against = f", against {result.baseline}" if result.baseline else ""
-    return f"{subject.bundle} ({subject.precision}, {subject.engine}) on {result.machine_class}{against}"
+    # No line begins with what others named: "::stop-commands::x" is an order to GitHub.
+    return f"bundle {subject.bundle} ({subject.precision}, {subject.engine}) on {result.machine_class}{against}"
 
 
 def _broken(result: GateResult) -> list[Verdict]:

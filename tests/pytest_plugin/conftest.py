@@ -50,11 +50,14 @@ class Project:
         """Writes images that the bundles answer without a mistake."""
         return write_folders(self.folder / name, each)
 
-    def run(self, *arguments: str) -> pytest.RunResult:
-        """Runs pytest; its warnings are errors, and it may take a minute."""
+    def run(self, *arguments: str, folder: str = ".") -> pytest.RunResult:
+        """Runs the project's tests in one of its folders; pytest's warnings are errors, and it may take a minute."""
         started = time.monotonic()
         command = [sys.executable, "-W", "error", "-m", "pytest", *OTHERS, *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=self.folder, timeout=60)
+        if folder != ".":
+            command.append(str(self.folder))
+        place = self.folder / folder
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=place, timeout=60)
         took = time.monotonic() - started
         return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), took)
 

@@ -36,7 +36,7 @@ def test_limits_that_hold_pass_and_give_their_numbers(project: Project) -> None:
     done.stdout.fnmatch_lines(
         [
             "*= edgexfer =*",
-            "signs (float32, fake 1) on *",
+            "bundle signs (float32, fake 1) on *",
             "  pass         top1                     100.00 %, limit: at least 95 %",
             "  pass         recall:b *",
             "  pass         size_bytes *, limit: not larger than the baseline",
@@ -67,7 +67,7 @@ def test_a_broken_limit_fails_with_its_figures_and_no_code_of_ours(project: Proj
             '>*edgexfer_gate("signs.edgx").size_bytes.at_most(100)',
             "E *Failed: size_bytes does not hold: *",
             "E *0.000*MB, limit: at most 0.0001 MB",
-            "E * signs (float32, fake 1) on *",
+            "E * bundle signs (float32, fake 1) on *",
             "  fail         size_bytes *",
         ]
     )
@@ -187,6 +187,44 @@ def test_mistakes_are_told_in_one_line(project: Project) -> None:
         done.stdout.fnmatch_lines([said])
     assert "During handling" not in done.stdout.str()
     assert "/edgexfer/" not in done.stdout.str()
+
+
+def test_a_gate_that_could_not_judge_is_no_pass_in_the_record(project: Project) -> None:
+    project.bundle("signs.edgx")
+    (project.folder / "damaged.json").write_text('{"kind": "baseline"')
+    project.tests("""
+        import pytest
+
+        def test_size(edgexfer_gate):
+            edgexfer_gate("signs.edgx").size_bytes.at_most(1e6)
+
+        def test_regress(edgexfer_gate):
+            edgexfer_gate("signs.edgx", baseline="damaged.json").size_bytes.regressed_at_most("1%")
+
+        def test_gone(edgexfer_gate):
+            edgexfer_gate("gone.edgx").holds()
+
+        @pytest.mark.xfail
+        def test_class(edgexfer_gate):
+            edgexfer_gate("signs.edgx").recall["typo"].at_least(0.5)
+
+        def test_own(edgexfer_gate):
+            assert edgexfer_gate("signs.edgx").size_bytes.at_most(1e6).verdicts[0].value < 1
+
+        def test_broken(edgexfer_gate):
+            edgexfer_gate("signs.edgx").size_bytes.at_most(1)
+        """)
+    done = project.run("--edgexfer-json", "gates.json", "--deselect", "test_model.py::test_broken")
+    done.assert_outcomes(passed=1, failed=3, xfailed=1, deselected=1)
+    record = project.record()
+    assert (record["summary"]["outcome"], record["summary"]["exit_code"]) == ("inconclusive", 3)
+    told = {entry["test"].rpartition("::")[2]: entry["error"] for entry in record["errors"]}
+    assert set(told) == {"test_regress", "test_gone", "test_class", "test_own"}
+    assert "damaged.json" in told["test_regress"]
+    done.stdout.fnmatch_lines(["error: test_model.py::test_gone: 'gone.edgx' is not in *"])
+    project.run("--edgexfer-json", "gates.json")
+    assert (project.record()["summary"]["outcome"], project.record()["summary"]["exit_code"]) == ("fail", 1)
+    assert len(project.record()["errors"]) == 4  # the broken limit has a verdict
 
 
 def test_a_bundle_is_found_beside_the_test_and_below_the_rootdir(project: Project) -> None:

@@ -72,3 +72,19 @@ def test_a_run_that_judged_nothing_is_inconclusive(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "gates.json").read_text())["summary"] == {
         "outcome": "inconclusive", "exit_code": 3, "pass": 0, "fail": 0, "inconclusive": 0,
     }  # fmt: skip
+
+
+def test_a_result_without_verdicts_is_no_pass_beside_one_that_is(tmp_path: Path) -> None:
+    held = replace(fixed_result(), verdicts=fixed_result().verdicts[:0])
+    passed = replace(held, verdicts=tuple(v for v in fixed_result().verdicts if v.outcome == "pass"))
+    for results, outcome in (([passed], "pass"), ([passed, held], "inconclusive")):
+        write_gates([{"test": "t", "gate": result.to_json()} for result in results], tmp_path / "gates.json")
+        assert json.loads((tmp_path / "gates.json").read_text())["summary"]["outcome"] == outcome
+
+
+def test_no_line_begins_with_the_name_of_a_bundle() -> None:
+    order = "::stop-commands::x"
+    result = replace(fixed_result(), subject=replace(fixed_result().subject, bundle=order))
+    lines = [line for line, _ in section([{"test": "t", "gate": result.to_json()}])] + explained(result).splitlines()
+    assert any(order in line for line in lines)
+    assert not [line for line in lines if line.strip().startswith("::")]

@@ -86,3 +86,48 @@ def test_a_bundle_is_no_place_for_baselines(project: Project) -> None:
     done.assert_outcomes(failed=2, passed=1)
     done.stdout.fnmatch_lines(["error: *old.edgx is no folder of baselines, where one could be written"])
     assert sorted(path.name for path in (project.folder / "old.edgx").iterdir()) == before
+
+
+def test_a_new_baseline_passes_whatever_lies_in_the_working_folder(project: Project) -> None:
+    (project.folder / "pytest.ini").write_text("[pytest]\n")
+    project.bundle("signs.edgx")
+    project.tests(TESTS)
+    project.tests(FITNESS.format(doubts=()), "conftest.py")
+    project.run(*UPDATE).assert_outcomes(passed=3)
+    (place,) = (project.folder / "baselines").rglob("*.json")
+    damaged = project.folder / "elsewhere" / place.relative_to(project.folder)
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    project.run(*UPDATE, folder="elsewhere").assert_outcomes(passed=3)
+    project.run(folder="elsewhere").assert_outcomes(passed=3)
+
+
+def test_a_rootdir_without_baselines_has_none(project: Project) -> None:
+    (project.folder / "pytest.ini").write_text("[pytest]\n")
+    project.bundle("signs.edgx")
+    project.bundle("elsewhere/baselines/old.edgx")
+    (project.folder / "elsewhere" / "baselines" / "damaged.json").write_text("{")
+    project.tests(TESTS)
+    done = project.run("-k", "test_size", folder="elsewhere")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*size_bytes is inconclusive: there is no baseline: * --edgexfer-update-baselines *"])
+
+
+def test_one_baseline_is_of_one_set_of_images(project: Project) -> None:
+    project.bundle("signs.edgx")
+    project.data("one")
+    project.data("two")
+    project.tests("""
+        import pytest
+
+        @pytest.mark.parametrize("data", ["one", "two"])
+        def test_accurate(edgexfer_gate, data):
+            edgexfer_gate("signs.edgx", data=data).top1.regressed_at_most("1%")
+
+        def test_size(edgexfer_gate):
+            edgexfer_gate("signs.edgx").size_bytes.regressed_at_most("0%")
+        """)
+    project.tests(FITNESS.format(doubts=()), "conftest.py")
+    done = project.run(*UPDATE)
+    done.assert_outcomes(failed=1, passed=2)
+    done.stdout.fnmatch_lines(["error: the baseline of signs.edgx was accepted with */one, this test * on */two: *"])
