@@ -77,10 +77,21 @@ def gate(
         typer.Option("--markdown", metavar="FILE", help="Append a summary there, such as to GITHUB_STEP_SUMMARY."),
     ] = None,
     annotations: Annotated[
-        bool, typer.Option("--annotations", help="Print GitHub annotations, one for each verdict that is no pass.")
+        bool,
+        typer.Option(
+            "--annotations",
+            help="Print GitHub annotations, one for each verdict that is no pass; "
+            "on standard error with [cyan]--json -[/].",
+        ),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the bundle's report with the verdicts.")
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Write the bundle's report with the verdicts; "
+            "where it lies is told on standard error with [cyan]--json -[/].",
+        ),
     ] = None,
     metrics: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--metrics", is_eager=True, callback=_print_metrics, help="List what can have a limit.")
@@ -113,11 +124,13 @@ def gate(
         print_gate(result)
     if json_file is not None:
         show.write_record(result.to_json(), json_file)
-    _write_files(result, bundle, data, junit=junit, markdown=markdown, report=report)
+    # Standard output is then the record and nothing else; GitHub reads annotations from either.
+    told_aside = json_file == "-"
+    _write_files(result, bundle, data, junit=junit, markdown=markdown, report=report, told_aside=told_aside)
     if annotations:
         from edgexfer.gate.output.annotations import annotation_lines
 
-        typer.echo(annotation_lines(result), nl=False)
+        typer.echo(annotation_lines(result), nl=False, err=told_aside)
     raise typer.Exit(result.exit_code)
 
 
@@ -129,6 +142,7 @@ def _write_files(
     junit: Path | None,
     markdown: Path | None,
     report: Path | None,
+    told_aside: bool,
 ) -> None:
     from edgexfer.gate.output.junit import junit_xml
     from edgexfer.gate.output.markdown import markdown_summary
@@ -136,12 +150,12 @@ def _write_files(
     if junit is not None:
         write_file(junit, junit_xml(result))
     if markdown is not None:
-        before = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
-        write_file(markdown, before + markdown_summary(result))
+        before = markdown.read_bytes() if markdown.is_file() else b""  # whatever its encoding
+        write_file(markdown, before + markdown_summary(result).encode())
     if report is not None:
         from edgexfer.gate.report.page import report as write_report
 
-        show.line(f"report: {write_report(bundle, report, data=data, gate=result)}")
+        show.line(f"report: {write_report(bundle, report, data=data, gate=result)}", stderr=told_aside)
 
 
 def print_gate(result: GateResult) -> None:
@@ -149,7 +163,8 @@ def print_gate(result: GateResult) -> None:
     from edgexfer.gate.words import change_in_words, limit_in_words, value_in_words
 
     subject = result.subject
-    show.line(f"{subject.bundle} ({subject.precision}, {subject.engine}) for {subject.target}", "bold")
+    # No line begins with what others named: "::stop-commands::x" is an order to GitHub.
+    show.line(f"bundle {subject.bundle} ({subject.precision}, {subject.engine}) for {subject.target}", "bold")
     show.line(f"on {result.machine_class}", "dim")
     show.line(f"against {result.baseline or 'nothing'}", "dim")
     if result.data:
@@ -165,7 +180,7 @@ def print_gate(result: GateResult) -> None:
             show.cell(f"{limit_in_words(verdict.limit)} ({verdict.limit.source})"),
             Text(verdict.outcome, _STYLES[verdict.outcome]),
         )
-    show.console().print(made)
+    show.unfolded(made)
     for verdict in result.verdicts:
         if verdict.outcome != "pass":
             show.line(f"{verdict.limit.key} {verdict.outcome}: {verdict.reason}", _STYLES[verdict.outcome])

@@ -22,6 +22,7 @@ from edgexfer.core.files import explained_write, write_file
 
 # A log file has no width of its own; rich would assume 80 columns and cut there.
 _LOG_WIDTH = 120
+_UNFOLDED_WIDTH = 10_000
 
 Progress = Callable[[float, float], None]
 
@@ -37,9 +38,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=width)
 
 
-def line(text: str = "", style: str = "") -> None:
+def line(text: str = "", style: str = "", *, stderr: bool = False) -> None:
     """Prints one line as it is: no markup is read in it. A terminal wraps it between words, a file never."""
-    target = console()
+    target = console(stderr=stderr)
     target.print(Text(printable(text), style), soft_wrap=not target.is_terminal)
 
 
@@ -80,6 +81,14 @@ def table(*columns: str, right: tuple[str, ...] = (), title: str = "") -> Table:
             overflow="fold",
         )
     return made
+
+
+def unfolded(made: Table) -> None:
+    """Prints a table; in a log, however wide, no cell is folded: no line there begins with what others named."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        console().print(made)
+    else:
+        Console(highlight=False, width=_UNFOLDED_WIDTH).print(made)
 
 
 def cell(text: str) -> str:

@@ -60,8 +60,8 @@ def test_every_file_is_written_whether_it_passed_or_not(edgexfer: Terminal, bund
     summary.write_text("# before\n")
     found = edgexfer(
         "gate", bundle, "--baseline", bundle, "--data", data, "--set", "latency_p50_ms.max_regress=off",
-        "--set", "top1.max_drop=off", "--set", "calibration_error.max=0", "--set", "recall.min=0", "--junit", tmp_path / "g.xml",
-        "--json", tmp_path / "g.json", "--markdown", summary, "--report", tmp_path / "g.html", "--annotations",
+        "--set", "top1.max_drop=off", "--set", "calibration_error.max=0", "--set", "recall.min=0",
+        "--junit", tmp_path / "g.xml", "--json", tmp_path / "g.json", "--markdown", summary, "--report", tmp_path / "g.html", "--annotations",
     )  # fmt: skip
     assert found.code == 1
     assert "::error" in found.out
@@ -81,6 +81,37 @@ def test_the_record_on_standard_output_is_json_alone(edgexfer: Terminal, bundle:
     found = edgexfer("gate", bundle, "--baseline", bundle, *ONLY_SIZE, "--json", "-")
     assert found.code == 0
     assert json.loads(found.out)["verdicts"][0]["outcome"] == "pass"
+
+
+def test_beside_the_record_on_standard_output_all_else_goes_to_standard_error(
+    edgexfer: Terminal, bundle: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "g.html"
+    found = edgexfer(
+        "gate", bundle, "--baseline", bundle, *ONLY_SIZE, "--json", "-", "--annotations", "--report", page
+    )  # fmt: skip
+    assert found.code == 0
+    assert json.loads(found.out)["summary"]["outcome"] == "pass"
+    assert f"report: {page}" in found.err
+    assert "::notice title=edgexfer gate" in found.err
+
+
+def test_a_summary_is_appended_to_whatever_is_there(edgexfer: Terminal, bundle: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_bytes(b"gr\xfc\xdfe\r\n")
+    found = edgexfer("gate", bundle, "--baseline", bundle, *ONLY_SIZE, "--markdown", summary)
+    assert (found.code, found.err) == (0, "")
+    assert summary.read_bytes().startswith(b"gr\xfc\xdfe\r\n## ")
+
+
+def test_no_line_of_a_log_begins_with_what_others_named(edgexfer: Terminal, tmp_path: Path) -> None:
+    order, label = "::stop-commands::x", f"{'a' * 150} ::stop-commands::y"
+    bundle = make_bundle(tmp_path / "made.edgx", backend="fake", name=order, labels=(label, "b", "c"))
+    found = edgexfer("gate", bundle, "--baseline", bundle, *ONLY_SIZE, "--set", f"recall:{label}.min=1")
+    assert found.code == 3
+    assert order in found.out
+    assert label in found.out
+    assert not [line for line in (found.out + found.err).splitlines() if line.lstrip().startswith("::")]
 
 
 def test_a_place_that_cannot_be_written_is_told_early(edgexfer: Terminal, bundle: Path, tmp_path: Path) -> None:
