@@ -31,6 +31,7 @@ from edgexfer.gate.measure.latency import STEPS
 __all__ = [
     "Accepted",
     "Baseline",
+    "all_baselines",
     "baseline_from_json",
     "baseline_place",
     "find_baseline",
@@ -58,13 +59,23 @@ def find_baseline(folder: Path, name: str, target: str, machine_class: str) -> P
     return place if place.is_file() else None
 
 
+def all_baselines(folder: Path) -> list[tuple[Path, Baseline]]:
+    """Returns every file of `folder` that can be read as a baseline, sorted by path."""
+    found = []
+    for path in sorted(folder.glob("*/*.json")):
+        try:
+            found.append((path, read_baseline(path)))
+        except ArtifactError:
+            continue  # what is no baseline, or a damaged one, fits nothing
+    return found
+
+
 def what_is_there(folder: Path, name: str, target: str, machine_class: str) -> str:
     """Explains, where nothing fits, what `folder` does hold: one sentence that names it."""
     wanted = f"no baseline of {name} for {target} on '{machine_class}'"
     if not folder.is_dir():
         return f"{folder} is not there: {wanted}"
-    found = [_heading(path) for path in sorted(folder.glob("*/*.json"))]
-    readable = [heading for heading in found if heading is not None]
+    readable = [(one.subject.bundle, one.subject.target, one.machine_class) for _, one in all_baselines(folder)]
     own = [(its_target, its_class) for its_name, its_target, its_class in readable if its_name == name]
     machines = sorted({its_class for its_target, its_class in own if its_target == target})
     targets = sorted({its_target for its_target, _ in own})
@@ -74,7 +85,8 @@ def what_is_there(folder: Path, name: str, target: str, machine_class: str) -> s
         return f"{folder} has {wanted}; it has {name} for other targets: {_listed(targets)}"
     if names := sorted({its_name for its_name, _, _ in readable}):
         return f"{folder} has {wanted}; it has other bundles: {_listed(names)}"
-    rest = f"; {len(found)} of its files cannot be read as baselines" if found else ""
+    files = len(list(folder.glob("*/*.json")))
+    rest = f"; {files} of its files cannot be read as baselines" if files else ""
     return f"{folder} has {wanted}, nor any other{rest}"
 
 
@@ -188,15 +200,6 @@ def _short(value: float | None) -> float | int | None:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no number")
-
-
-def _heading(path: Path) -> tuple[str, str, str] | None:
-    # Bundle, target and machine class that a file names; None for what is no baseline.
-    try:
-        baseline = read_baseline(path)
-    except ArtifactError:
-        return None
-    return baseline.subject.bundle, baseline.subject.target, baseline.machine_class
 
 
 def _listed(names: list[str]) -> str:

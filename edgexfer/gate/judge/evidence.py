@@ -97,8 +97,11 @@ class Evidence:
     @cached_property
     def answers(self) -> tuple[Evaluation | None, str]:
         """The candidate's answers; where there are none, None and why."""
-        if self.data is not None:
-            return self._evaluated(self.bundle), ""
+        return (self._evaluated(self.bundle), "") if self.data is not None else self.recorded_answers
+
+    @cached_property
+    def recorded_answers(self) -> tuple[Evaluation | None, str]:
+        """The candidate's answers from its export; where there are none to be trusted, None and why."""
         recorded = _recorded(self.bundle, self.bundle.precision)
         if recorded is None:
             return None, "the bundle records no answers from its export: give images with --data"

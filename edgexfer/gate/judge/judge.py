@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgexfer.core.bundle import Bundle
@@ -23,12 +24,11 @@ from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
 from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.machine.fitness import disqualifying, objections
-from edgexfer.gate.measure.timing import check_seconds
+from edgexfer.gate.measure.evaluation import Evaluation
+from edgexfer.gate.measure.timing import Progress, check_seconds
 
 SECONDS = 45.0
 """How long latency is measured before a verdict is given up as inconclusive."""
-
-Progress = Callable[[float, float], None]
 
 
 def judge(
@@ -119,8 +119,22 @@ def _by_answers(limit: Limit, seen: Evidence) -> tuple[Verdict, ...]:
         return (Verdict(limit, "inconclusive", missing),)
     if limit.kind in ("max", "min"):
         return judge_answers(limit, candidate, None)
-    reference, missing = seen.float_answers if limit.kind == "max_drop" else seen.reference_answers
-    return judge_answers(limit, candidate, reference, missing=missing)
+    if limit.kind == "max_regress":
+        reference, missing = seen.reference_answers
+        return judge_answers(limit, candidate, reference, missing=missing)
+    reference, missing = seen.float_answers
+    recorded, _ = seen.recorded_answers
+    if seen.data is None or reference is None or recorded is None or _mostly_shared(candidate, reference):
+        return judge_answers(limit, candidate, reference, missing=missing)
+    # The float network is not in the bundle, so on other images than the export's nobody can ask it.
+    found = judge_answers(limit, recorded, reference)
+    note = f"by the answers recorded at export, since the float network was not asked about {seen.data}"
+    return tuple(replace(verdict, reason=f"{verdict.reason} ({note})") for verdict in found)
+
+
+def _mostly_shared(candidate: Evaluation, reference: Evaluation) -> bool:
+    known = {image.sha256 for image in reference.images}
+    return 2 * sum(image.sha256 in known for image in candidate.images) >= len(candidate.images)
 
 
 def _by_process(limit: Limit, seen: Evidence) -> Verdict:

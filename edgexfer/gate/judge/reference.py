@@ -12,7 +12,7 @@ from pathlib import Path
 from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.manifest import MANIFEST
-from edgexfer.gate.judge.baseline import Baseline, find_baseline, read_baseline, what_is_there
+from edgexfer.gate.judge.baseline import Baseline, all_baselines, find_baseline, read_baseline, what_is_there
 
 FOLDER = "baselines"
 """Where baselines lie unless something else is said: beside the project's own files, in git."""
@@ -54,28 +54,55 @@ def find_reference(baseline: str | Path | None, candidate: Bundle, machine_class
         SettingsError: there is nothing at that path.
         ArtifactError: the file or bundle there is damaged, or of a later version.
     """
-    name, target = name_of(candidate), candidate.target.name
-    accept = f"accept one with `edgexfer baseline accept {candidate.folder}`"
+    accept = "accept what is shipped today, on this machine: `edgexfer baseline accept OLD.edgx`"
     if baseline is None and not Path(FOLDER).is_dir():
-        return Reference(missing=f"there is no baseline: {accept}, or give an older bundle with --baseline")
+        return Reference(missing=f"there is no baseline: {accept}; or give the older bundle with --baseline")
     path = Path(FOLDER if baseline is None else baseline)
     if not path.exists():
         raise SettingsError(f"{path} does not exist, expected a bundle, a baseline's file or a folder of them", accept)
     if (path / MANIFEST).is_file():
         bundle = open_bundle(path)
         return Reference(bundle, None, f"the bundle {path}")
-    found = path if path.is_file() else find_baseline(path, name, target, machine_class)
+    if path.is_dir() and any(path.iterdir()) and not any(path.glob("*/*.json")):
+        raise SettingsError(f"{path} holds no baselines, expected a bundle, a baseline's file or a folder", accept)
+    found, missing = (path, "") if path.is_file() else _in_folder(path, candidate, machine_class)
     if found is None:
-        return Reference(missing=f"{what_is_there(path, name, target, machine_class)}: {accept} on this machine")
+        return Reference(missing=f"{missing}: {accept}")
     stored = read_baseline(found)
-    if (stored.subject.bundle, stored.subject.target) != (name, target):
-        its = f"{stored.subject.bundle} for {stored.subject.target}"
-        return Reference(missing=f"{found} is the baseline of {its}, the candidate is {name} for {target}: {accept}")
+    if reason := _misfit(stored, candidate):
+        return Reference(missing=f"{found} {reason}: {accept}")
     bundle_there = _at_hand(stored.subject.digest, (found.parent, path.parent, path, candidate.folder.parent))
-    accepted = f"{found}, accepted {stored.accepted.at[:10]} by {stored.accepted.by}"
+    accepted = f"{found} ({stored.subject.bundle}), accepted {stored.accepted.at[:10]} by {stored.accepted.by}"
     if bundle_there is not None:
         return Reference(bundle_there, stored, f"{accepted}; its bundle is here: {bundle_there.folder}")
     return Reference(None, stored, accepted)
+
+
+def _in_folder(folder: Path, candidate: Bundle, machine_class: str) -> tuple[Path | None, str]:
+    # That of the same name; else the one that fits, since a new run has a new name and is still the same product.
+    name, target = name_of(candidate), candidate.target.name
+    named = find_baseline(folder, name, target, machine_class)
+    if named is not None:
+        return named, ""
+    fitting = [
+        path
+        for path, stored in all_baselines(folder)
+        if stored.machine_class == machine_class and not _misfit(stored, candidate)
+    ]
+    if len(fitting) == 1:
+        return fitting[0], ""
+    if fitting:
+        several = " and ".join(str(path) for path in fitting)
+        return None, f"{several} all fit {name}: name one with --baseline FILE; or"
+    return None, what_is_there(folder, name, target, machine_class)
+
+
+def _misfit(stored: Baseline, candidate: Bundle) -> str:
+    if stored.subject.target != candidate.target.name:
+        return f"is a baseline for {stored.subject.target}, the candidate is for {candidate.target.name}"
+    if stored.labels != candidate.labels:
+        return f"is the baseline of {stored.subject.bundle}, which knows other classes than {name_of(candidate)}"
+    return ""
 
 
 def name_of(bundle: Bundle) -> str:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgexfer.core.bundle import open_bundle
+from edgexfer.core.errors import SettingsError
 from edgexfer.gate.judge.accept import propose
 from edgexfer.gate.judge.baseline import baseline_place, read_baseline, write_baseline
 from edgexfer.gate.judge.reference import find_reference
@@ -64,18 +66,49 @@ def test_the_folder_is_found_by_itself_where_it_is_here(accepted: Path, monkeypa
     assert "no baseline" in find_reference(None, open_bundle(accepted / "new.edgx"), HERE).missing
 
 
-@pytest.mark.parametrize(("bundle", "target"), [("tiny", "raspberry-pi-5"), ("cats", "test")])
-def test_a_file_of_another_bundle_or_target_is_no_reference(
-    accepted: Path, tmp_path: Path, bundle: str, target: str
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"target": "raspberry-pi-5"}, "is a baseline for raspberry-pi-5, the candidate is for test"),
+        ({"labels": ("x", "y", "z")}, "which knows other classes than tiny"),
+    ],
+)
+def test_a_file_for_another_target_or_other_classes_is_no_reference(
+    accepted: Path, tmp_path: Path, changed: dict[str, Any], said: str
 ) -> None:
     stored = read_baseline(baseline_place(accepted / "baselines", "tiny", "test", HERE))
-    write_baseline(
-        replace(stored, subject=replace(stored.subject, bundle=bundle, target=target)), tmp_path / "other.json"
-    )
+    labels = changed.pop("labels", stored.labels)
+    other = replace(stored, subject=replace(stored.subject, **changed), labels=labels)
+    write_baseline(other, tmp_path / "other.json")
     found = find_reference(tmp_path / "other.json", open_bundle(accepted / "new.edgx"), HERE)
     assert (found.bundle, found.stored) == (None, None)
-    assert f"is the baseline of {bundle} for {target}, the candidate is tiny for test" in found.missing
+    assert said in found.missing
     assert "edgexfer baseline accept" in found.missing
+
+
+def test_a_new_run_has_a_new_name_and_still_finds_the_one_baseline_that_fits(accepted: Path, tmp_path: Path) -> None:
+    renamed = open_bundle(make_bundle(tmp_path / "next.edgx", backend="fake", name="next"))
+    found = find_reference(accepted / "baselines", renamed, HERE)
+    assert found.stored is not None
+    assert "(tiny)" in found.words
+    other = open_bundle(make_bundle(tmp_path / "other.edgx", backend="fake", name="other", labels=("x", "y", "z")))
+    assert "no baseline of other" in find_reference(accepted / "baselines", other, HERE).missing
+
+
+def test_where_several_would_fit_one_has_to_be_named(accepted: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(accepted / "baselines", tmp_path / "baselines"))
+    stored = read_baseline(baseline_place(folder, "tiny", "test", HERE))
+    second = replace(stored, subject=replace(stored.subject, bundle="second"))
+    write_baseline(second, baseline_place(folder, "second", "test", HERE))
+    renamed = open_bundle(make_bundle(tmp_path / "next.edgx", backend="fake", name="next"))
+    assert "--baseline FILE" in find_reference(folder, renamed, HERE).missing
+    assert "(second)" in find_reference(baseline_place(folder, "second", "test", HERE), renamed, HERE).words
+
+
+def test_a_folder_of_something_else_is_the_users_mistake(accepted: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(SettingsError, match="holds no baselines"):
+        find_reference(tmp_path, open_bundle(accepted / "new.edgx"), HERE)
 
 
 def test_one_file_may_be_named(accepted: Path) -> None:
