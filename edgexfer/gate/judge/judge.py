@@ -6,25 +6,22 @@ Where nothing can be said, or the machine was not steady, a verdict is inconclus
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.gate.judge.by_answers import by_answers, data_in_words, doubts_on_answers, flipped
 from edgexfer.gate.judge.evidence import Evidence
 from edgexfer.gate.judge.exactly import judge_bundle
-from edgexfer.gate.judge.image_by_image import flips, judge_answers
 from edgexfer.gate.judge.limits import Limit, limits_of
 from edgexfer.gate.judge.sampling import judge_calls
 from edgexfer.gate.judge.stability import doubted
 from edgexfer.gate.judge.started import judge_power, judge_started
 from edgexfer.gate.judge.stored import acquitted, extra_of, foreign
 from edgexfer.gate.judge.unfit import unfit_here
-from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
+from edgexfer.gate.judge.verdict import GateResult, Verdict
 from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.machine.fitness import disqualifying, objections
-from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.timing import Progress, check_seconds
 
 SECONDS = 45.0
@@ -76,7 +73,7 @@ def judge(
     for limit in limits:
         of = limit.of.of
         if of in ("answers", "classes"):
-            found[limit.key] = _by_answers(limit, seen)
+            found[limit.key] = by_answers(limit, seen)
         elif of == "bundle":
             found[limit.key] = (judge_bundle(limit, seen.bundle, seen.reference),)
         elif unfit:
@@ -100,41 +97,16 @@ def judge(
         baseline=seen.reference.words,
         baseline_digest=seen.reference.digest,
         machine_class=seen.machine_class,
-        flips=_flips(limits, seen),
+        flips=flipped(limits, seen),
         warnings=(
-            *_doubts_on_data(seen, answered=answered),
-            *_foreign_answers(limits, seen),
-            *(objections(host, host["after"], target) if timed else ()),
+            *doubts_on_answers(limits, seen),
+            *(objections(host, host["after"], target) if any(v.value is not None for v in timed.values()) else ()),
             *_forced(seen),
         ),
-        data=_data(seen) if answered else "",
+        data=data_in_words(seen) if answered else "",
         seconds=time.perf_counter() - started,
         host=host,
     )
-
-
-def _by_answers(limit: Limit, seen: Evidence) -> tuple[Verdict, ...]:
-    candidate, missing = seen.answers
-    if candidate is None:
-        return (Verdict(limit, "inconclusive", missing),)
-    if limit.kind in ("max", "min"):
-        return judge_answers(limit, candidate, None)
-    if limit.kind == "max_regress":
-        reference, missing = seen.reference_answers
-        return judge_answers(limit, candidate, reference, missing=missing)
-    reference, missing = seen.float_answers
-    recorded, _ = seen.recorded_answers
-    if seen.data is None or reference is None or recorded is None or _mostly_shared(candidate, reference):
-        return judge_answers(limit, candidate, reference, missing=missing)
-    # The float network is not in the bundle, so on other images than the export's nobody can ask it.
-    found = judge_answers(limit, recorded, reference)
-    note = f"by the answers recorded at export, since the float network was not asked about {seen.data}"
-    return tuple(replace(verdict, reason=f"{verdict.reason} ({note})") for verdict in found)
-
-
-def _mostly_shared(candidate: Evaluation, reference: Evaluation) -> bool:
-    known = {image.sha256 for image in reference.images}
-    return 2 * sum(image.sha256 in known for image in candidate.images) >= len(candidate.images)
 
 
 def _by_process(limit: Limit, seen: Evidence) -> Verdict:
@@ -170,50 +142,6 @@ def _nothing_to_compare(limit: Limit, seen: Evidence) -> str:
 
 def _extra(limit: Limit, seen: Evidence) -> float:
     return extra_of(limit) if seen.reference.bundle is None and seen.reference.stored is not None else 0.0
-
-
-def _flips(limits: Sequence[Limit], seen: Evidence) -> tuple[Flip, ...]:
-    # Against the baseline where accuracy was compared with it, else against the float network; else nobody asked.
-    kinds = {limit.kind for limit in limits if limit.of.of in ("answers", "classes")}
-    candidate = seen.answers[0] if kinds else None
-    reference = seen.reference_answers[0] if "max_regress" in kinds else None
-    if reference is None and "max_drop" in kinds:
-        reference = seen.float_answers[0]
-    return flips(candidate, reference) if candidate is not None and reference is not None else ()
-
-
-def _data(seen: Evidence) -> str:
-    candidate, missing = seen.answers
-    if candidate is None:
-        return missing
-    roles = ", ".join(f"{count} {role}" for role, count in sorted(Counter(i.role for i in candidate.images).items()))
-    where = f"{candidate.data}" if seen.data is not None else f"recorded at export, {candidate.data}"
-    return f"{len(candidate.images)} images ({roles}; {where})"
-
-
-def _doubts_on_data(seen: Evidence, *, answered: bool) -> tuple[str, ...]:
-    candidate, _ = seen.answers if answered else (None, "")
-    if candidate is None:
-        return ()
-    simulated = f"accuracy was simulated with {candidate.subject.engine}, not measured on {seen.bundle.target.name}"
-    return ((simulated,) if candidate.subject.simulated else ()) + candidate.warnings
-
-
-def _foreign_answers(limits: Sequence[Limit], seen: Evidence) -> tuple[str, ...]:
-    if not any(limit.of.of in ("answers", "classes") and limit.kind == "max_regress" for limit in limits):
-        return ()
-    # Answers compare across machines, but kernels and simulators round differently: that flips images as well.
-    (candidate, _), (reference, _) = seen.answers, seen.reference_answers
-    if candidate is None or reference is None:
-        return ()
-    found = []
-    where = reference.host.get("machine_class")
-    if where not in (None, seen.machine_class):
-        found.append(f"the baseline's answers were given on '{where}', these on '{seen.machine_class}'")
-    if reference.subject.simulated != candidate.subject.simulated:
-        which = "baseline's" if reference.subject.simulated else "candidate's"
-        found.append(f"the {which} answers were given by an engine that simulates the target, the others were not")
-    return tuple(found)
 
 
 def _forced(seen: Evidence) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ from edgexfer.core.manifest import MANIFEST, write_manifest
 from edgexfer.gate.judge.judge import judge
 from edgexfer.gate.judge.limits import limits_of, parse_limit
 from edgexfer.gate.judge.verdict import GateResult, Limit, Verdict, gate_result_from_json
+from edgexfer.gate.measure.evaluate import evaluate
+from edgexfer.gate.measure.measured import Measured, write_measured
 from edgexfer.gate.metrics import METRICS, metric
 from tests.bundles import make_bundle
-from tests.gate.images import write_folders
+from tests.gate.images import COLOURS, write_folders, write_image
 from tests.gate.judge.simulated import Machine, evidence_of
 
 
@@ -150,6 +152,21 @@ def test_a_baseline_of_other_classes_is_no_matter_of_absolute_limits(tmp_path: P
     result = judge(fake(tmp_path / "a.edgx"), baseline=other, data=data, limits=[limit("top1.min", 0.5)])
     assert result.verdicts[0].outcome in ("pass", "fail")
     assert result.flips == ()
+
+
+def test_new_images_judge_the_drop_from_float_by_what_was_recorded(tmp_path: Path) -> None:
+    bundle = fake(tmp_path / "a.edgx")
+    old = evaluate(bundle, write_folders(tmp_path / "old", each=20))
+    write_measured(bundle, [Measured("float32", old, None, 1, shipped=True)])
+    remade(bundle)
+    fresh = tmp_path / "fresh"
+    for number, (label, colour) in enumerate([*COLOURS.items()] * 30):
+        write_image(fresh / label / f"{number}.png", colour, seed=5000 + number)
+    result = judge(bundle, data=fresh, limits=[limit("top1.max_drop", "1%"), limit("top1.min", 0.5)])
+    drop, least = result.verdicts
+    assert drop.outcome == least.outcome == "pass"
+    assert "recorded at export" in drop.reason
+    assert "90 images" in result.data
 
 
 def test_a_larger_file_fails_by_its_size(tmp_path: Path) -> None:
