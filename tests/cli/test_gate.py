@@ -61,7 +61,8 @@ def test_every_file_is_written_whether_it_passed_or_not(edgexfer: Terminal, bund
     found = edgexfer(
         "gate", bundle, "--baseline", bundle, "--data", data, "--set", "latency_p50_ms.max_regress=off",
         "--set", "top1.max_drop=off", "--set", "calibration_error.max=0", "--set", "recall.min=0",
-        "--junit", tmp_path / "g.xml", "--json", tmp_path / "g.json", "--markdown", summary, "--report", tmp_path / "g.html", "--annotations",
+        "--junit", tmp_path / "g.xml", "--json", tmp_path / "g.json", "--markdown", summary,
+        "--report", tmp_path / "g.html", "--annotations",
     )  # fmt: skip
     assert found.code == 1
     assert "::error" in found.out

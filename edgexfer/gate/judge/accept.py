@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,14 +26,12 @@ from edgexfer.gate.judge.unfit import unfit_here
 from edgexfer.gate.machine.contention import contended, contention
 from edgexfer.gate.machine.device_state import ROOT, device_state
 from edgexfer.gate.measure.process import started_in_turns
-from edgexfer.gate.measure.timing import check_seconds
+from edgexfer.gate.measure.timing import Progress, check_seconds
 from edgexfer.gate.measure.turns import ROUND_SECONDS, Blocks, Turns
 from edgexfer.gate.measure.workload import WORKLOAD, workload
 
 SECONDS = 20.0
 _HOST_FACTS = ("cpu", "board", "isa", "kernel", "os", "l4t", "power_mode", "governor", "engine", "python", "numpy")
-
-Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,13 @@ from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.latency import Latency
 from edgexfer.gate.measure.record import FORMAT_VERSION, subject_of
-from edgexfer.gate.measure.timing import check_seconds, doubts, encoded_images
+from edgexfer.gate.measure.timing import Progress, check_seconds, doubts, encoded_images
 from edgexfer.gate.measure.turns import ROUND_SECONDS, Turns, bundle_side
 from edgexfer.runtime.classifier import load
 
 SECONDS = 10.0
 CONFIDENCE = 95  # percent
 _LEAST_BLOCKS = 8
-
-Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)

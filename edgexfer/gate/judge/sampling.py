@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from edgexfer.gate.judge.evidence import Evidence
 from edgexfer.gate.judge.limits import Limit
@@ -12,13 +12,12 @@ from edgexfer.gate.judge.turn_by_turn import judge_turns
 from edgexfer.gate.judge.verdict import Verdict
 from edgexfer.gate.machine.contention import kept_waiting
 from edgexfer.gate.machine.device_state import device_state
+from edgexfer.gate.measure.timing import Progress
 from edgexfer.gate.measure.turns import ROUND_SECONDS
 
 LEAST_ROUNDS = 3
 """Each round opens both sides anew; fewer than these may share one lucky place in memory."""
 _PATIENCE = 1.5  # looks become rarer, since each one costs a bootstrap and a little certainty
-
-Progress = Callable[[float, float], None]
 
 
 def judge_calls(

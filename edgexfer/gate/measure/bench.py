@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.latency import STEPS, Latency
 from edgexfer.gate.measure.record import subject_of
 from edgexfer.gate.measure.timing import (
+    Progress,
     check_seconds,
     doubts,
     encoded_images,
@@ -24,8 +24,6 @@ from edgexfer.runtime.classifier import load
 
 SECONDS = 5.0
 _LEAST_CALLS = 30
-
-Progress = Callable[[float, float], None]
 
 
 def bench(

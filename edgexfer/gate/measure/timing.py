@@ -28,6 +28,8 @@ from edgexfer.gate.machine.fitness import objections
 from edgexfer.gate.measure.latency import STEPS
 from edgexfer.runtime.classifier import Classifier
 
+Progress = Callable[[float, float], None]
+"""Called with (done, all): seconds of measuring, or images."""
 CAMERA = (640, 480)  # width, height of the JPEGs that stand for a camera's, in pixels
 MAX_IMAGES = 64
 _DIGITS = 12  # of the SHA-256 that tells sets of images apart
