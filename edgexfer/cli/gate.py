@@ -160,7 +160,7 @@ def _write_files(
 
 def print_gate(result: GateResult) -> None:
     """Prints the verdicts as a table, what they stand on, the flipped images, and the outcome."""
-    from edgexfer.gate.words import change_in_words, limit_in_words, value_in_words
+    from edgexfer.gate.words import allowed_in_words, change_in_words, told, value_in_words
 
     subject = result.subject
     # No line begins with what others named: "::stop-commands::x" is an order to GitHub.
@@ -169,21 +169,20 @@ def print_gate(result: GateResult) -> None:
     show.line(f"against {result.baseline or 'nothing'}", "dim")
     if result.data:
         show.line(f"accuracy of {result.data}", "dim")
-    made = show.table("metric", "value", "reference", "change", "limit", "verdict", right=("value", "reference"))
+    made = show.table("limit", "value", "reference", "change", "allowed", "verdict", right=("value", "reference"))
     for verdict in result.verdicts:
         metric = verdict.limit.of
         made.add_row(
-            show.cell(verdict.limit.subject),
+            show.cell(verdict.limit.key),
             value_in_words(metric, verdict.value),
             value_in_words(metric, verdict.reference),
             change_in_words(verdict),
-            show.cell(f"{limit_in_words(verdict.limit)} ({verdict.limit.source})"),
+            show.cell(allowed_in_words(verdict.limit)),
             Text(verdict.outcome, _STYLES[verdict.outcome]),
         )
     show.unfolded(made)
-    for verdict in result.verdicts:
-        if verdict.outcome != "pass":
-            show.line(f"{verdict.limit.key} {verdict.outcome}: {verdict.reason}", _STYLES[verdict.outcome])
+    for outcome, keys, reason in told(result.verdicts):
+        show.line(f"{keys} {outcome}: {reason}", "dim" if outcome == "pass" else _STYLES[outcome])
     lost_first = sorted(result.flips, key=lambda flip: (flip.kind != "lost", flip.path))
     for flip in lost_first[:_FLIPS]:
         show.line(f"{flip.kind}: {flip.path} is {flip.label}: {flip.before} before, {flip.after} now", "dim")

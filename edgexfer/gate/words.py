@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from edgexfer.gate.judge.limits import Limit
-from edgexfer.gate.judge.verdict import Verdict
+from edgexfer.gate.judge.verdict import Outcome, Verdict
 from edgexfer.gate.metrics import Metric
 
 NOTHING = "–"
@@ -65,11 +66,31 @@ def limit_in_words(limit: Limit) -> str:
     if limit.kind in ("max", "min"):
         word = "most" if limit.kind == "max" else "least"
         return f"at {word} {_plain_value(metric, limit.value)}"
-    worse = _WORSE.get((metric.unit, metric.better), "more" if metric.better == "lower" else "less")
+    worse = _worse(metric)
     than = worse if worse in ("below", "above") else f"{worse} than"
     if limit.value == 0:
         return f"not {than} {_REFERENCES[limit.kind]}"
     return f"at most {_amount(limit)} {than} {_REFERENCES[limit.kind]}"
+
+
+def allowed_in_words(limit: Limit) -> str:
+    """Returns the limit where its kind is said beside it: "≤ 12 ms", "≥ 90 %", "≤ 2 % slower", "≤ 1 point below"."""
+    metric = limit.of
+    if limit.kind in ("max", "min"):
+        return f"{'≤' if limit.kind == 'max' else '≥'} {_plain_value(metric, limit.value)}"
+    return f"≤ {_amount(limit)} {_worse(metric)}"
+
+
+def told(verdicts: Iterable[Verdict]) -> list[tuple[Outcome, str, str]]:
+    """Returns (outcome, keys of the limits, reason) of what a reader must know beside the table, each reason once.
+
+    Told are all that did not pass, and passes on accuracy, whose reasons say what so many images cannot show.
+    """
+    found: dict[tuple[Outcome, str], list[str]] = {}
+    for verdict in verdicts:
+        if verdict.outcome != "pass" or (verdict.limit.of.of == "answers" and verdict.reason):
+            found.setdefault((verdict.outcome, verdict.reason), []).append(verdict.limit.key)
+    return [(outcome, ", ".join(keys), reason) for (outcome, reason), keys in found.items()]
 
 
 def points_in_words(fraction: float) -> str:
@@ -78,6 +99,10 @@ def points_in_words(fraction: float) -> str:
     if number == "0" and fraction:
         number = f"{100 * abs(fraction):.2g}"  # never "0 points" for what is more than none
     return f"{number} {'point' if number == '1' else 'points'}"
+
+
+def _worse(metric: Metric) -> str:
+    return _WORSE.get((metric.unit, metric.better), "more" if metric.better == "lower" else "less")
 
 
 def _amount(limit: Limit) -> str:

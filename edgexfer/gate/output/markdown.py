@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from edgexfer.gate.judge.verdict import Flip, GateResult, Outcome, Verdict
 from edgexfer.gate.output.foreign import one_line
-from edgexfer.gate.words import change_in_words, limit_in_words, value_in_words
+from edgexfer.gate.words import change_in_words, limit_in_words, told, value_in_words
 
 _SIGNS: dict[Outcome, str] = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️"}
 _ORDER: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")
@@ -35,11 +35,7 @@ def markdown_summary(result: GateResult) -> str:
         f"## {_SIGNS[result.outcome]} {_plain(subject.bundle)} for {_plain(subject.target)}: {result.outcome}",
         f"{counts or 'No limit was judged'}; {', '.join(ran)}.",
         _table(heads, "llrrrll", map(_row, ordered)) if ordered else "",
-        "\n".join(
-            f"- **{_plain(verdict.limit.key)}** {verdict.outcome}: {_plain(verdict.reason)}"
-            for verdict in ordered
-            if verdict.outcome != "pass"
-        ),
+        "\n".join(f"- **{_plain(keys)}** {outcome}: {_plain(reason)}" for outcome, keys, reason in told(ordered)),
         "\n".join(f"- Warning: {_plain(warning)}" for warning in result.warnings),
         _flipped(result.flips),
         _footer(result),
@@ -68,11 +64,11 @@ def _flipped(flips: tuple[Flip, ...]) -> str:
         for flip in flips[:_FLIPS]
     ]
     kinds = [flip.kind for flip in flips]
-    told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("lost", "changed", "won") if kind in kinds)
+    said = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("lost", "changed", "won") if kind in kinds)
     images = "1 image is" if len(flips) == 1 else f"{len(flips)} images are"
     more = f"\n\nand {len(flips) - _FLIPS} more" if len(flips) > _FLIPS else ""
     table = _table(("", "Image", "Class", "Before", "Now"), "lllll", rows)
-    return f"<details>\n<summary>{images} answered differently: {told}</summary>\n\n{table}{more}\n\n</details>"
+    return f"<details>\n<summary>{images} answered differently: {said}</summary>\n\n{table}{more}\n\n</details>"
 
 
 def _footer(result: GateResult) -> str:
