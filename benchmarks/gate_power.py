@@ -1,6 +1,6 @@
 """How often does the gate cry wolf, and how often does it sleep?
 
-    python benchmarks/gate_power.py simulate [--runs 1000] [--slower 1.0 1.05 1.02]
+    python benchmarks/gate_power.py [simulate] [--runs 1000] [--slower 1.0 1.05 1.02]
     python benchmarks/gate_power.py real BUNDLE [--runs 20] [--slower 1.0 1.05 1.02]
     python benchmarks/gate_power.py record BUNDLE     # makes gate_noise.npz anew, two minutes
 
@@ -97,7 +97,7 @@ class Noise:
 def main() -> None:
     """Prints one line for each slowness."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("simulate", "real", "record"))
+    parser.add_argument("what", choices=("simulate", "real", "record"), nargs="?", default="simulate")
     parser.add_argument("bundle", nargs="?", type=Path)
     parser.add_argument("--runs", type=int)
     parser.add_argument("--slower", type=float, nargs="+", default=[1.0, 1.05, 1.02])
