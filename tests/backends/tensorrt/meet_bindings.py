@@ -23,8 +23,8 @@ from edgexfer.backends.tensorrt.session import open_engine  # noqa: E402
 from edgexfer.backends.tensorrt.watch import Watch  # noqa: E402
 from edgexfer.core.bundle import open_bundle  # noqa: E402
 from edgexfer.core.errors import BackendError  # noqa: E402
+from tests.backends.tensorrt.extract import API, names  # noqa: E402
 from tests.backends.tensorrt.machine import Machine  # noqa: E402
-from tests.backends.tensorrt.standin import API, names  # noqa: E402
 
 
 def main(folder: str, version: str) -> dict[str, Any]:

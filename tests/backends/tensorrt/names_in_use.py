@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.backends.tensorrt.standin import API
+from tests.backends.tensorrt.extract import API
 
 MODULE = "the module"
 # What a parameter of type Any holds, by its name.

@@ -6,35 +6,20 @@ the addresses it was given. It shows that the backend keeps to the API; it knows
 
 from __future__ import annotations
 
-import enum
 import json
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tests.backends.tensorrt.extract import API, make_enum, names
+
 if TYPE_CHECKING:
     from tests.backends.tensorrt.machine import Machine
 
-API = json.loads(Path(__file__).with_name("api.json").read_text(encoding="utf-8"))
-VERSIONS: list[str] = API["versions"]
 _MAGIC = b"stand-in engine\n"
 _ONNX_TYPES = {1: "FLOAT", 2: "UINT8", 3: "INT8", 7: "INT64", 10: "HALF"}
 _NUMPY = {"FLOAT": np.float32, "UINT8": np.uint8}
-
-
-def names(kind: str, version: str) -> dict[str, str]:
-    """What a class has in a version: {name: "method", "r" or "rw"}; empty where the class itself is absent."""
-    members = API["classes"][kind].items()
-    return {
-        name: entry["kind"] for name, entry in members if entry["versions"] == "all" or version in entry["versions"]
-    }
-
-
-def make_enum(name: str, version: str) -> Any:
-    members = {member: values[version] for member, values in API["enums"][name].items() if version in values}
-    return enum.IntEnum(name.rpartition(".")[2], members)
 
 
 class Strict:

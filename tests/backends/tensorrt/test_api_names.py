@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import edgexfer.backends.tensorrt as backend
+from tests.backends.tensorrt.extract import API
 from tests.backends.tensorrt.names_in_use import MODULE, Use, absent_in, uses_in, uses_of, versions_with
-from tests.backends.tensorrt.standin import API
 
 FOLDER = Path(backend.__file__).parent
 SOURCES = sorted(FOLDER.glob("*.py"))

@@ -17,8 +17,8 @@ from edgexfer.backends import Backend, builder_of, find_backend
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, BackendError, EdgexferError, SettingsError
 from tests.backends.tensorrt.conftest import MakeBundle
+from tests.backends.tensorrt.extract import VERSIONS
 from tests.backends.tensorrt.machine import Machine
-from tests.backends.tensorrt.standin import VERSIONS
 
 BEFORE_11 = [version for version in VERSIONS if not version.startswith("11.")]
 FLAGS = {
