@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from edgexfer.core.errors import EdgexferError, MissingPartError, SettingsError
+from edgexfer.core.errors import ArtifactError, EdgexferError, MissingPartError, SettingsError
 from edgexfer.core.files import write_file
 from edgexfer.core.manifest import MANIFEST
 from edgexfer.gate.judge.verdict import GateResult
@@ -45,6 +45,9 @@ def report(
     source, page = Path(folder), Path(out)
     if page.is_dir():
         raise EdgexferError(f"{page} is a folder, expected a file", "name an HTML file with --out")
+    if not (source / MANIFEST).is_file():
+        why = f"has no {MANIFEST}" if source.exists() else "does not exist"
+        raise ArtifactError(f"{source} is neither a checkpoint nor a bundle: it {why}", "give a run or a NAME.edgx")
     if _kind(source) == "bundle":
         content = bundle_page(source, data, gate)
     elif data is None and gate is None:
