@@ -119,6 +119,7 @@ def verdict_drawing(gate: GateResult) -> Drawing | None:
             middle = max(-reach, min(reach, part))
             axes.plot([middle], [place], marker=_MARKS[verdict.outcome], markersize=8, color=colour)
             words = f"{SIGNS[verdict.outcome]} {verdict.limit.key}  {change_in_words(verdict, interval=False)}"
+            words += "  (off the picture)" if abs(part) > reach else ""
             # On a ground of its own: the lines of the axes would strike it through.
             ground = {"facecolor": COLOURS["card"], "edgecolor": "none", "pad": 1.0}
             axes.text(-reach, place - 0.3, words, va="bottom", bbox=ground)
