@@ -55,8 +55,8 @@ def test_what_weighs_on_both_sides_is_not_taken_for_a_difference(level: NDArray[
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    found = [ratio(noisy(30, 2 * i), noisy(30, 2 * i + 1), P50, confidence=0.9, seed=i) for i in range(100)]
-    assert sum(one.low <= 1 <= one.high for one in found) >= 80
+    found = [ratio(noisy(30, 2 * i), noisy(30, 2 * i + 1), P50, confidence=0.9, seed=i) for i in range(40)]
+    assert sum(one.low <= 1 <= one.high for one in found) >= 30
 
 
 def test_one_side_alone_has_its_figure_in_its_unit() -> None:

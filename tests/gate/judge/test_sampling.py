@@ -71,13 +71,13 @@ def test_five_per_cent_slower_fails_and_says_by_how_much(bundle: Path) -> None:
 
 def test_what_lies_at_the_limit_is_measured_until_the_time_is_up(bundle: Path) -> None:
     found = Counter()
-    for seed in range(3):
-        verdict, seconds = verdict_on(bundle, slower=1.02, seconds=20, seed=seed)
+    for seed in range(2):
+        verdict, seconds = verdict_on(bundle, slower=1.02, seconds=12, seed=seed)
         found[verdict.outcome] += 1
         if verdict.outcome == "inconclusive":
-            assert 20 <= seconds < 30
+            assert 12 <= seconds < 20
             assert "--seconds" in verdict.reason
-    assert found["inconclusive"] >= 2
+    assert found["inconclusive"] >= 1
 
 
 def test_ten_per_cent_faster_passes(bundle: Path) -> None:
@@ -182,7 +182,7 @@ def test_no_seed_makes_it_cry_wolf(bundle: Path) -> None:
     def bursts(seconds: float) -> float:
         return 6.0 if seconds % 1.7 < 0.1 else 1.0 + 0.2 * (seconds % 9) / 9
 
-    found = [verdict_on(bundle, level=bursts, seed=seed)[0].outcome for seed in range(5)]
+    found = [verdict_on(bundle, level=bursts, seed=seed)[0].outcome for seed in range(3)]
     assert "fail" not in found
 
 
