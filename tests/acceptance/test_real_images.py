@@ -60,8 +60,9 @@ def test_signs(signs_made: Callable[[], tuple[Any, Any]]) -> None:
     proven(exported)
 
 
+@pytest.mark.acceptance
 def test_hymenoptera_with_the_head_alone(real_images: Images, tmp_path: Path) -> None:
-    """The smaller form for every run of the suite: frozen features hold what is promised, INT8 by calibration."""
+    """The smaller form: frozen features hold what is promised, INT8 by calibration."""
     _, exported = whole_way(real_images("hymenoptera"), tmp_path, strategy="linear-probe", qat_epochs=1)
     float_top1, int8_top1 = judged(exported)
     assert float_top1 >= 0.93
