@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from edgexfer.core.errors import ArtifactError, SettingsError
-from edgexfer.core.toml import from_table
 from edgexfer.gate.judge.limits import Limit
-from edgexfer.gate.measure.record import FORMAT_VERSION, Subject, to_record
+from edgexfer.gate.measure.record import Subject, from_record, to_record
 
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
@@ -147,14 +145,4 @@ def gate_result_from_json(record: Any, where: str) -> GateResult:
         ArtifactError: not such a record, of another format_version, or with keys or values that do not fit.
     """
     again = "judge again with `edgexfer gate BUNDLE --json FILE`"
-    if not isinstance(record, dict) or record.get("kind") != "gate":
-        raise ArtifactError(f"{where} is not what `edgexfer gate --json` writes", again)
-    if record.get("format_version") != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{where} has format_version {record.get('format_version')}, this edgexfer reads {FORMAT_VERSION}", again
-        )
-    table = {key: value for key, value in record.items() if key not in ("kind", "format_version", "summary")}
-    try:
-        return from_table(GateResult, table, where)
-    except SettingsError as error:
-        raise ArtifactError(error.message, error.hint or again) from error
+    return from_record({"gate": GateResult}, record, where, noun="what `edgexfer gate --json` writes", again=again)

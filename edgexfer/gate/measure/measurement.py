@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.errors import ArtifactError, SettingsError
-from edgexfer.core.toml import from_table
+from edgexfer.core.errors import ArtifactError
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.latency import Latency
-from edgexfer.gate.measure.record import FORMAT_VERSION
+from edgexfer.gate.measure.record import from_record
 
 __all__ = ["Evaluation", "Latency", "measurement_from_json", "read_measurement"]
 
@@ -26,23 +25,14 @@ def measurement_from_json(record: Any, where: str = "the measurement") -> Evalua
         ArtifactError: not a measurement, of another format_version, or with keys or values that do not fit.
     """
     remade = "measure again with `edgexfer evaluate` or `edgexfer bench`"
-    if not isinstance(record, dict) or record.get("kind") not in ("evaluation", "latency"):
-        raise ArtifactError(f"{where} is not a measurement of edgexfer", remade)
-    if record.get("format_version") != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{where} has format_version {record.get('format_version')}, this edgexfer reads {FORMAT_VERSION}", remade
-        )
-    table = {key: value for key, value in record.items() if key not in ("kind", "format_version", "summary")}
-    try:
-        if record["kind"] == "latency":
-            return from_table(Latency, table, where)
-        evaluation = from_table(Evaluation, table, where)
-    except SettingsError as error:
-        raise ArtifactError(error.message, error.hint or remade) from error
-    known = set(evaluation.labels)
-    if strange := next((i for i in evaluation.images if not {i.label, i.predicted} <= known), None):
+    classes: dict[str, type[Evaluation | Latency]] = {"evaluation": Evaluation, "latency": Latency}
+    found = from_record(classes, record, where, noun="a measurement of edgexfer", again=remade)
+    if isinstance(found, Latency):
+        return found
+    known = set(found.labels)
+    if strange := next((i for i in found.images if not {i.label, i.predicted} <= known), None):
         raise ArtifactError(f"{where}: {strange.path} has a class that is not among the labels", remade)
-    return evaluation
+    return found
 
 
 def read_measurement(path: Path) -> Evaluation | Latency:

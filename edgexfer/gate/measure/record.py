@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from edgexfer.backends import find_backend
+from edgexfer.core.errors import ArtifactError, SettingsError
+from edgexfer.core.toml import from_table
 from edgexfer.runtime.classifier import Classifier
 
 FORMAT_VERSION = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,32 @@ def to_record(kind: str, measurement: Any, summary: dict[str, Any]) -> dict[str,
     content = dataclasses.asdict(measurement)
     record: dict[str, Any] = _plain({"kind": kind, "format_version": FORMAT_VERSION, "summary": summary, **content})
     return record
+
+
+def from_record(classes: Mapping[str, type[T]], record: Any, where: str, *, noun: str, again: str) -> T:
+    """Reads what `to_record` made.
+
+    Args:
+        classes: the frozen dataclass of each kind that may come.
+        record: parsed JSON.
+        where: what is named in errors, such as the file.
+        noun: what was expected, in words.
+        again: how it is made anew, for the error's hint.
+
+    Raises:
+        ArtifactError: of another kind or format_version, or with keys or values that do not fit.
+    """
+    if not isinstance(record, dict) or record.get("kind") not in classes:
+        raise ArtifactError(f"{where} is not {noun}", again)
+    if record.get("format_version") != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{where} has format_version {record.get('format_version')}, this edgexfer reads {FORMAT_VERSION}", again
+        )
+    table = {key: value for key, value in record.items() if key not in ("kind", "format_version", "summary")}
+    try:
+        return from_table(classes[record["kind"]], table, where)
+    except SettingsError as error:
+        raise ArtifactError(error.message, error.hint or again) from error
 
 
 def _plain(value: Any) -> Any:
