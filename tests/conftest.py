@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.bundles import make_bundle
 
 if TYPE_CHECKING:
     from tests.train.exports import Exports
+
+# The same commit gets the same verdict: property tests draw the same values every time, new ones where asked to.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("new", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # A shell that starts the tests with & lets them ignore Ctrl-C, and every process below them: some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

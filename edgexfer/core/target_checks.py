@@ -71,9 +71,10 @@ def has_int8(compute_capability: str) -> bool:
 
 
 def _check_host(host: dict[str, Any], where: str) -> None:
+    known = (*_HOST_LISTS, *_HOST_TEXTS)
     for key, value in host.items():
-        if key not in (*_HOST_LISTS, *_HOST_TEXTS):
-            raise SettingsError(f"{where}: unknown key 'host.{key}'", did_you_mean(key, (*_HOST_LISTS, *_HOST_TEXTS)))
+        if key not in known:
+            raise SettingsError(f"{where}: unknown key {'host.' + key!r}", did_you_mean(key, known))
         texts = value if key in _HOST_LISTS and isinstance(value, (list, tuple)) else [value]
         if (key in _HOST_LISTS) != isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in texts):
             expected = "a list of texts" if key in _HOST_LISTS else "a text"

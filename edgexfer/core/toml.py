@@ -48,7 +48,7 @@ def from_table(cls: type[T], table: dict[str, Any], where: str) -> T:
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in table:
         if key not in fields:
-            raise SettingsError(f"{where}: unknown key '{key}'", did_you_mean(key, fields))
+            raise SettingsError(f"{where}: unknown key {key!r}", did_you_mean(key, fields))
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in table:
@@ -67,7 +67,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_table(typing.cast(Any, hint), value, where)
     if origin is dict and isinstance(value, dict):
         inner = typing.get_args(hint)[1]
-        return {key: _convert(inner, item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _convert(inner, item, f"{where}.{_on_one_line(key)}") for key, item in value.items()}
     if origin is tuple and isinstance(value, (list, tuple)):
         inner = typing.get_args(hint)[0]
         return tuple(_convert(inner, item, where) for item in value)
@@ -79,6 +79,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise SettingsError(f"{where} is {value!r}, expected {getattr(expected, '__name__', expected)}")
     return value
+
+
+def _on_one_line(key: str) -> str:
+    return key if key.isprintable() else repr(key)
 
 
 def _one_of(known: tuple[Any, ...], value: Any, where: str) -> Any:

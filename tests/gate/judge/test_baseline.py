@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgexfer.core.errors import ArtifactError
@@ -204,6 +204,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example({"accepted": {"\n": None}})
 @given(st.dictionaries(st.sampled_from(sorted(record())), JSON, max_size=3))
 def test_any_value_under_any_key_is_read_or_refused(values: dict[str, Any]) -> None:
     assert "\n" not in refusal(lambda: baseline_from_json({**record(), **values}, "b.json"))
