@@ -15,7 +15,7 @@ from edgexfer.cli import show
 from edgexfer.cli.checkpoint import print_checkpoint
 from edgexfer.cli.options import DeviceOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
-from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
+from edgexfer.cli.training import follows, going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
 
 if TYPE_CHECKING:
@@ -44,13 +44,19 @@ def finetune(
         typer.Option("--weights", metavar="auto|none|FILE", help="Its weights: ImageNet's, random ones, or a file's."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", metavar="NAME", help="finetune (all layers) or linear-probe (the head).")
+        str | None, typer.Option("--strategy", metavar="NAME", help="How it learns; by default auto looks at the images and chooses.")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="At most; by default the number of images decides.")
     ] = None,
     val: Annotated[
         Path | None, typer.Option("--val", metavar="DATA", help="Validate with these; DATA is then all for training.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Go on with this checkpoint's network and classes.")
+    ] = None,
+    unlabeled: Annotated[
+        Path | None, typer.Option("--unlabeled", metavar="DIR", help="Images without classes, for adapt and pretrain.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of split, order and augmentation.")] = None,
     device: DeviceOption = None,
@@ -99,6 +105,8 @@ def finetune(
         "mirror": mirror,
         "strict": strict,
     }
+    if follows():  # under torchrun or srun: the first process does the rest
+        return
     given = {name: value for name, value in flags.items() if value is not None}
     run = named(out) if out else default_run(data)
     settings = settings_of(config, given)
@@ -109,12 +117,23 @@ def finetune(
         raise EdgexferError(
             f"{_record(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
         )
-    _check_at_once(data, val, run, wanted, overwrite=overwrite)
+    _check_at_once(data, val, start, run, wanted, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.train.finetune import finetune as stage
     with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), tracked, reading_bar() as moved:
-        made = stage(data, run, settings, val=val, resume=resume, overwrite=overwrite, progress=moved, tracked=tracked)
+        made = stage(
+            data,
+            run,
+            settings,
+            val=val,
+            start=start,
+            unlabeled=unlabeled,
+            resume=resume,
+            overwrite=overwrite,
+            progress=moved,
+            tracked=tracked,
+        )
     print_checkpoint(made.folder, made.manifest)
     names = [run["tracker"] for run in made.manifest.get("trackers") or ()]
     further = "".join(f" --logger {name}" for name in names)
@@ -157,7 +176,9 @@ def _table(config: Path | None) -> dict[str, Any]:
     return {} if config is None else read_toml(config)
 
 
-def _check_at_once(data: Path, val: Path | None, run: Path, wanted: dict[str, Any], *, overwrite: bool) -> None:
+def _check_at_once(
+    data: Path, val: Path | None, start: Path | None, run: Path, wanted: dict[str, Any], *, overwrite: bool
+) -> None:
     """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
     from edgexfer.core.staging import refuse_existing
     from edgexfer.train.backbones import DEFAULT, find_backbone
@@ -165,7 +186,9 @@ def _check_at_once(data: Path, val: Path | None, run: Path, wanted: dict[str, An
 
     find_backbone(str(wanted.get("backbone", DEFAULT)))
     refuse_existing(run, overwrite=overwrite)
-    read_trainable(data, val)
+    if start is not None and not (start / "manifest.json").is_file():
+        raise EdgexferError(f"{start} is no checkpoint, expected a RUN of `edgexfer finetune`", "give its folder")
+    read_trainable(data, val, least_classes=2 if start is None else 1)
 
 
 def _val_of_interrupted(run: Path, wanted: dict[str, Any]) -> Path | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgexfer.core.errors import DataError
+from edgexfer.core.groups import groups_of
 from edgexfer.core.image_folder import read_image_folder
-from edgexfer.core.image_list import read_image_list
+from edgexfer.core.image_list import columns_of, read_image_list
 from edgexfer.core.sample import SPLITS, Rejected, Sample, refuse_lookalikes
 
 __all__ = ["SPLITS", "Dataset", "Rejected", "Sample", "check_trainable", "read_dataset"]
@@ -47,14 +48,19 @@ class Dataset:
         return tuple(split for split in SPLITS if any(sample.split == split for sample in self.samples))
 
 
-def read_dataset(data: str | Path) -> Dataset:
+def read_dataset(data: str | Path, *, group: str | None = None, any_column: bool = False) -> Dataset:
     """Reads DATA without opening an image. What training needs on top is asked by `check_trainable`.
 
     Args:
         data: a folder or a `.csv` file.
+        group: what names the groups that are never divided: a column of the CSV, or a regular expression over the
+            paths, see `core.groups`. None for the CSV's column `group` where it has one.
+        any_column: skip columns of the CSV that are not known instead of refusing them.
 
     Raises:
-        DataError: missing, no images, an empty class folder, names that collide, or a CSV that is not right.
+        DataError: missing, no images, an empty class folder, names that collide, a CSV that is not right, or `group`
+            does not fit the images.
+        SettingsError: `group` is no regular expression with one capturing group.
     """
     path = Path(data)
     if not path.exists():
@@ -65,7 +71,9 @@ def read_dataset(data: str | Path) -> Dataset:
         samples, strays = read_image_folder(path)
     elif path.suffix.lower() == ".csv":
         root = path.parent
-        samples = read_image_list(path)
+        column = group if group is not None and group in columns_of(path) else "group"
+        samples = read_image_list(path, group=column, any_column=any_column)
+        group = None if column == group else group
     else:
         packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
         hint = "unpack it and give the folder" if packed else "give the folder that holds the class folders"
@@ -74,7 +82,25 @@ def read_dataset(data: str | Path) -> Dataset:
         raise DataError(f"{path} lists no images", "add a line per image: path,label")
     labels = tuple(sorted({sample.label for sample in samples}))
     refuse_lookalikes(labels)
-    return Dataset(root, tuple(sorted(samples, key=lambda sample: sample.path)), labels, tuple(strays))
+    dataset = Dataset(root, tuple(sorted(samples, key=lambda sample: sample.path)), labels, tuple(strays))
+    return dataset if group is None else grouped_by_path(dataset, group, str(path))
+
+
+def grouped_by_path(dataset: Dataset, pattern: str, where: str) -> Dataset:
+    """Returns the data set with the group that `pattern` finds in each path; see `core.groups`.
+
+    Args:
+        dataset: whose paths relative to its root are searched.
+        pattern: a regular expression with one capturing group.
+        where: what is named in errors.
+
+    Raises:
+        DataError: it fits some paths only, or none.
+        SettingsError: it is no such expression.
+    """
+    groups = groups_of([dataset.name_of(sample.path) for sample in dataset.samples], pattern, where)
+    samples = (replace(sample, group=group) for sample, group in zip(dataset.samples, groups, strict=True))
+    return replace(dataset, samples=tuple(samples))
 
 
 def with_validation(dataset: Dataset, validation: Dataset) -> Dataset:
@@ -90,8 +116,8 @@ def with_validation(dataset: Dataset, validation: Dataset) -> Dataset:
                 "leave --val away, or give a folder of class folders as DATA and another one as --val",
             )
     root = Path(os.path.commonpath([dataset.root.absolute(), validation.root.absolute()]))
-    train = [Sample(sample.path.absolute(), sample.label, "train") for sample in dataset.samples]
-    val = [Sample(sample.path.absolute(), sample.label, "val") for sample in validation.samples]
+    train = [replace(sample, path=sample.path.absolute(), split="train") for sample in dataset.samples]
+    val = [replace(sample, path=sample.path.absolute(), split="val") for sample in validation.samples]
     samples = tuple(sorted((*train, *val), key=lambda sample: sample.path))
     labels = tuple(sorted({*dataset.labels, *validation.labels}))
     refuse_lookalikes(labels)
@@ -103,17 +129,18 @@ def with_validation(dataset: Dataset, validation: Dataset) -> Dataset:
     return Dataset(root, samples, labels, tuple(strays))
 
 
-def check_trainable(dataset: Dataset, *, what: str = "images") -> None:
+def check_trainable(dataset: Dataset, *, what: str = "images", least_classes: int = 2) -> None:
     """Checks what training needs: two classes, two images in each, and every class in every split.
 
     Args:
         dataset: as read, or what is left of it.
         what: how the images are called in the error, such as "usable images".
+        least_classes: 1 where a network that knows other classes goes on learning.
 
     Raises:
         DataError: naming the class, and what to do.
     """
-    if len(dataset.labels) < 2:
+    if len(dataset.labels) < least_classes:
         only = dataset.labels[0]
         inner = dataset.root / only
         wrapped = inner.is_dir() and any(path.is_dir() for path in inner.iterdir())

@@ -62,11 +62,12 @@ class Intake:
     duplicates: tuple[tuple[Usable, ...], ...]
     conflicts: tuple[tuple[Usable, ...], ...]
 
-    def require_clean(self, strict: bool) -> None:
+    def require_clean(self, strict: bool, *, least_classes: int = 2) -> None:
         """Checks that training can go on with what is left.
 
         Args:
             strict: accept no rejected file at all.
+            least_classes: how many are needed, see `check_trainable`.
 
         Raises:
             DataError: strict and something was rejected; or too few images are left, naming class or split.
@@ -87,7 +88,7 @@ class Intake:
                     f"{self.dataset.root} has no usable images left in {split}",
                     f"see why with `edgexfer data check {self.dataset.root}`",
                 )
-        check_trainable(left, what="usable images (copies count once)")
+        check_trainable(left, what="usable images (copies count once)", least_classes=least_classes)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns {class: {split: usable images}}; the split is "all" where the user has made none."""

@@ -53,8 +53,13 @@ class Prepared:
         return np.array([i for i, row in enumerate(self.rows) if row.split == split], dtype=np.int64)
 
 
-def read_trainable(data: str | Path, val: str | Path | None = None) -> Dataset:
+def read_trainable(data: str | Path, val: str | Path | None = None, *, least_classes: int = 2) -> Dataset:
     """Reads DATA, and VAL as its validation split where given, and checks that a network can be trained on it.
+
+    Args:
+        data: class folders, train/val/test above them, or a CSV.
+        val: class folders.
+        least_classes: 1 where a network that knows other classes goes on learning.
 
     Raises:
         DataError: see `read_dataset` and `check_trainable`.
@@ -62,8 +67,13 @@ def read_trainable(data: str | Path, val: str | Path | None = None) -> Dataset:
     dataset = read_dataset(data)
     if val is not None:
         dataset = with_validation(dataset, read_dataset(val))
-    check_trainable(dataset)
+    check_trainable(dataset, least_classes=least_classes)
     return dataset
+
+
+def joined_labels(known: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
+    """Returns `known` and after it what is new in `found`, so that no id of a known class ever shifts."""
+    return (*known, *(label for label in found if label not in set(known)))
 
 
 def fitting_input_size(dataset: Dataset, native: int) -> int:
@@ -81,9 +91,23 @@ def fitting_input_size(dataset: Dataset, native: int) -> int:
 
 
 def prepare(
-    dataset: Dataset, preprocess: Preprocess, *, seed: int, strict: bool = False, progress: Progress | None = None
+    dataset: Dataset,
+    preprocess: Preprocess,
+    *,
+    seed: int,
+    strict: bool = False,
+    progress: Progress | None = None,
+    known: Sequence[str] = (),
 ) -> Prepared:
     """Checks, divides and decodes the images of `dataset`, each once.
+
+    Args:
+        dataset: as read.
+        preprocess: how an image becomes pixels.
+        seed: of the split.
+        strict: accept no file that has to be left out.
+        progress: called with (done, all) while images are read.
+        known: labels that a network has already. They keep their ids; new ones come after them.
 
     Raises:
         DataError: nothing trainable is left, or `strict` and a file had to be left out.
@@ -97,8 +121,8 @@ def prepare(
             log.warning("left out: %s %s", item.path, item.reason)
         if len(intake.rejected) > _LISTED:
             log.warning("left out: %d more files, see `edgexfer data check`", len(intake.rejected) - _LISTED)
-        intake.require_clean(strict)
-        return _divided(intake, cache, seed)
+        intake.require_clean(strict, least_classes=1 if known else 2)
+        return _divided(intake, cache, seed, known)
     except BaseException:
         cache.close()
         raise
@@ -132,11 +156,11 @@ def prepare_again(
         raise
 
 
-def _divided(intake: Intake, cache: PixelCache, seed: int) -> Prepared:
+def _divided(intake: Intake, cache: PixelCache, seed: int, known: Sequence[str]) -> Prepared:
     rows = make_split(intake.samples, seed=seed)
     index = {item.name: item.index for item in intake.samples}
     order = np.array([index[row.path] for row in rows], dtype=np.int64)
-    labels = intake.dataset.labels
+    labels = joined_labels(known, intake.dataset.labels)
     return Prepared(labels, rows, _ids(rows, labels), _reordered(cache, order), intake)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from edgexfer.core.errors import SettingsError
 from edgexfer.train.augment import Augmentation
+from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.prepared import Prepared
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.trackers import Tracking
@@ -32,6 +35,10 @@ class Task:
         device: "cpu" or "cuda".
         folder: where state and history are kept.
         tracked: where else the history goes.
+        start: the checkpoint whose network goes on learning; None where it began from a pretrained backbone.
+        unlabeled: pixels of images whose classes are not known, uint8 [images, H, W, 3]; None without --unlabeled.
+        unlabeled_folder: where they lie.
+        notes: what a strategy found and decided, JSON values by name; it ends up in the manifest.
     """
 
     network: DeployNetwork
@@ -44,6 +51,10 @@ class Task:
     device: str
     folder: Path
     tracked: Tracking
+    start: Checkpoint | None = None
+    unlabeled: PixelCache | None = None
+    unlabeled_folder: Path | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def usable_device(wanted: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,17 @@ from torchmetrics import MetricCollection
 
 from edgexfer.train.augment import Augmentation, augment
 from edgexfer.train.deploy import DeployNetwork
-from edgexfer.train.network import channels_last, depth_groups
+from edgexfer.train.feed import Feed, open_feed
+from edgexfer.train.loss import cross_entropy
+from edgexfer.train.network import DEPTHS, channels_last, depth_groups, head_of
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.probe import IMBALANCE
+from edgexfer.train.share import ALONE, Share, evenly, most, zero
+from edgexfer.train.vary import mix
 
 _EVALUATION_BATCH = 64
 _LARGEST_CLASS_WEIGHT = 10.0
+GRADIENT_CLIP = 5.0  # largest norm of all gradients of a step together
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,10 @@ class Schedule:
         label_smoothing: 0 to 1.
         warmup: share of all steps in which the rate rises linearly, before the cosine.
         distillation: weight of the teacher's answers in the loss, 0 to 1 (Hinton et al. 2015).
+        ema: decay of the moving average of the weights, below 1; 0 for none, see train/weight_average.py.
         seed: of order and augmentation.
+        trainable_groups: how many of the last depth groups (of network.DEPTHS) learn in each epoch; the last value
+            holds on. (1, 2, 4, 8) is gradual unfreezing, Howard and Ruder 2018, section 3.3.
     """
 
     epochs: int
@@ -51,7 +60,13 @@ class Schedule:
     label_smoothing: float = 0.1
     warmup: float = 0.1
     distillation: float = 0.0
+    ema: float = 0.0
     seed: int = 0
+    trainable_groups: tuple[int, ...] = (DEPTHS,)
+
+    def groups_at(self, epoch: int) -> int:
+        """Returns how many of the last depth groups learn in epoch number `epoch`, 0-based."""
+        return self.trainable_groups[min(epoch, len(self.trainable_groups) - 1)]
 
 
 class Trainee(lightning.LightningModule):
@@ -59,6 +74,9 @@ class Trainee(lightning.LightningModule):
 
     Order and augmentation of each batch follow from seed, epoch and batch number alone, so that a run that was
     interrupted and resumed sees what the uninterrupted one would have seen.
+
+    Attributes:
+        share: this process's part of every batch, where several train together.
 
     Args:
         network: trained in place.
@@ -85,13 +103,18 @@ class Trainee(lightning.LightningModule):
         super().__init__()
         self.network = network
         self.schedule = schedule
-        self._cache, self._class_ids, self._train, self._val = cache, class_ids, train, val
+        self.share = ALONE
+        self._cache: PixelCache | None = cache
+        self._feed: Feed | None = None
+        self._class_ids, self._train, self._val = class_ids, train, val
+        self._order: tuple[int, NDArray[np.int64]] = -1, train
         self._augmentation = augmentation
         self._teacher = [teacher.eval()] if teacher is not None else []  # in a list: no part of the state
-        classes = int(class_ids.max()) + 1
+        _, head = head_of(network.network)
+        self._classes = classes = head.out_features  # some of which these images may not show
         self._loss_weight = _class_weights(class_ids[train], classes)
-        self._metrics = metric_collection(classes)
-        self._val_loss = 0.0
+        self._metrics = metric_collection(classes, over_processes=True)
+        self._val_loss = zero(self.device)
         self.validation: dict[str, Any] = {}
 
     def train_dataloader(self) -> DataLoader[int]:
@@ -101,49 +124,76 @@ class Trainee(lightning.LightningModule):
 
     def val_dataloader(self) -> DataLoader[int]:
         """Returns the numbers of the validation's batches."""
-        return DataLoader(range(math.ceil(len(self._val) / _EVALUATION_BATCH)), batch_size=None)  # type: ignore[arg-type]
+        steps = math.ceil(most(len(self._val), self.share) / _EVALUATION_BATCH)
+        return DataLoader(range(steps), batch_size=None)  # type: ignore[arg-type]
 
     def on_train_epoch_start(self) -> None:
-        """Puts dropout's random numbers where this epoch's begin."""
-        torch.manual_seed(self._number("dropout", self.current_epoch, 0))
+        """Puts dropout's random numbers where this epoch's begin, and freezes what does not learn in it."""
+        torch.manual_seed(self._number("dropout", self.current_epoch, self.share.rank))
+        if self.schedule.trainable_groups != (DEPTHS,):
+            self.freeze_all_but(self.schedule.groups_at(self.current_epoch))
+
+    def freeze_all_but(self, last: int) -> None:
+        """Lets the `last` depth groups learn, of network.DEPTHS, and none below them."""
+        groups = depth_groups(self.network.network)
+        frozen = len(groups) - last
+        for depth, group in enumerate(groups):
+            for parameter in group:
+                # Without a gradient AdamW leaves a weight alone, its decay too, and no backward pass goes below.
+                parameter.requires_grad_(depth >= frozen)
+                parameter.grad = None
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Returns the loss of batch number `batch_idx` of this epoch."""
-        size = self.schedule.batch_size
-        order = np.random.default_rng([self.schedule.seed, self.current_epoch]).permutation(self._train)
-        rows = order[batch_idx * size : (batch_idx + 1) * size]
-        generator = torch.Generator().manual_seed(self._number("augment", self.current_epoch, batch_idx))
-        pixels = augment(self._pixels(rows), self._augmentation, generator)
+        loss = self.loss_of(self.current_epoch, batch_idx)
+        images = min(self.schedule.batch_size, len(self._train) - batch_idx * self.schedule.batch_size)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=images, sync_dist=self.share.size > 1)
+        return loss
+
+    def loss_of(self, epoch: int, batch: int) -> Tensor:
+        """Returns the loss of batch number `batch` of epoch number `epoch`, both 0-based, as training sees it.
+
+        Where several processes train together it is that of this one's share, weighed so that their mean is the loss of
+        the whole batch.
+        """
+        rows = self._batch(epoch, batch)
+        how = self._augmentation
+        generator = torch.Generator().manual_seed(self._number("augment", epoch, batch * self.share.size + self.share.rank))
+        seen, targets = self._fed(self.share.rows_of(rows), self.share.rows_of(self._batch(epoch, batch + 1)))
+        pixels = augment(seen, how, generator)
+        if how.mixup or how.cutmix:
+            classes = self._classes
+            pixels, targets = mix(pixels, targets, classes, generator, mixup=how.mixup, cutmix=how.cutmix)
         logits = self.network(channels_last(pixels))
-        loss = F.cross_entropy(
-            logits,
-            torch.from_numpy(self._class_ids[rows]).to(self.device),
-            weight=None if self._loss_weight is None else self._loss_weight.to(self.device),
-            label_smoothing=self.schedule.label_smoothing,
-        )
+        weight = None if self._loss_weight is None else self._loss_weight.to(self.device)
+        by_class, by_image = self.share.factors(rows, self._class_ids, self._loss_weight)
+        loss = cross_entropy(logits, targets, weight, self.schedule.label_smoothing) * by_class
         if self._teacher:
-            loss = torch.lerp(loss, self._distance_to_teacher(pixels, logits), self.schedule.distillation)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(rows))
+            loss = torch.lerp(loss, self._distance_to_teacher(pixels, logits) * by_image, self.schedule.distillation)
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Begins a new validation."""
         self._metrics.reset()
-        self._val_loss = 0.0
+        self._val_loss = zero(self.device)
 
     def validation_step(self, batch: int, batch_idx: int) -> None:  # noqa: ARG002
         """Judges batch number `batch_idx` of the validation images."""
-        rows = self._val[batch_idx * _EVALUATION_BATCH : (batch_idx + 1) * _EVALUATION_BATCH]
-        target = torch.from_numpy(self._class_ids[rows]).to(self.device)
-        pixels = self._pixels(rows)
+        mine = evenly(self._val, self.share)
+        size = _EVALUATION_BATCH
+        rows = mine[batch_idx * size : (batch_idx + 1) * size]
+        if not len(rows):  # others have one left
+            return
+        pixels, target = self._fed(rows, mine[(batch_idx + 1) * size : (batch_idx + 2) * size])
         logits = self.network(channels_last(pixels)).float()
         loss = self._distance_to_teacher(pixels, logits) if self._teacher else F.cross_entropy(logits, target)
-        self._val_loss += float(loss) * len(rows)
+        self._val_loss += loss.double() * len(rows)
         self._metrics.update(logits.softmax(1), target)
 
     def on_validation_epoch_end(self) -> None:
         """Keeps the figures in `validation` and gives top-1 to early stopping."""
-        self.validation = {"loss": self._val_loss / len(self._val), **plain_figures(self._metrics.compute())}
+        loss = self.share.summed(self._val_loss) / len(self._val)
+        self.validation = {"loss": loss, **plain_figures(self._metrics.compute())}
         self.log("val_top1", self.validation["top1"], batch_size=len(self._val))
 
     def score(self) -> tuple[float, ...]:
@@ -175,8 +225,35 @@ class Trainee(lightning.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor.at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _pixels(self, rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self._cache[rows]).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+    def leave_pixels(self) -> PixelCache:
+        """Parts with the pixels, and closes what was made of them; `take_pixels` puts them back."""
+        if self._cache is None:
+            raise ValueError("the trainee has no pixels")
+        self.close_feed()
+        cache, self._cache = self._cache, None
+        return cache
+
+    def take_pixels(self, cache: PixelCache) -> None:
+        """Trains on the rows of `cache` from now on."""
+        self._cache = cache
+
+    def close_feed(self) -> None:
+        """Frees what batches are made from; it is made again when one is needed."""
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = None
+
+    def _batch(self, epoch: int, batch: int) -> NDArray[np.int64]:
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.schedule.seed, epoch]).permutation(self._train)
+        return self._order[1][batch * self.schedule.batch_size : (batch + 1) * self.schedule.batch_size]
+
+    def _fed(self, rows: NDArray[np.int64], then: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        if self._feed is None:
+            if self._cache is None:
+                raise ValueError("the trainee has no pixels")
+            self._feed = open_feed(self._cache, self._class_ids, self.device)
+        return self._feed.batch(rows, then)
 
     def _distance_to_teacher(self, pixels: Tensor, logits: Tensor) -> Tensor:
         with torch.no_grad():
@@ -184,7 +261,7 @@ class Trainee(lightning.LightningModule):
         return F.kl_div(logits.log_softmax(1), wanted, reduction="batchmean", log_target=True)
 
     def _number(self, purpose: str, epoch: int, batch: int) -> int:
-        words = [self.schedule.seed, epoch, batch, len(purpose)]
+        words = [self.schedule.seed, epoch, batch, zlib.crc32(purpose.encode())]
         return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
@@ -201,15 +278,21 @@ class _Factor:
         return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
 
 
-def metric_collection(classes: int) -> MetricCollection:
-    """Returns the figures that a classifier is judged by; all take probabilities [N, classes] and ids [N]."""
+def metric_collection(classes: int, *, over_processes: bool = False) -> MetricCollection:
+    """Returns the figures that a classifier is judged by; all take probabilities [N, classes] and ids [N].
+
+    Args:
+        classes: how many there are.
+        over_processes: whether `compute` joins what all processes of the run have seen; then all of them call it.
+    """
+    how: dict[str, Any] = {"sync_on_compute": over_processes}
     return MetricCollection(
         {
-            "top1": metrics.MulticlassAccuracy(classes, average="micro"),
-            "macro_f1": metrics.MulticlassF1Score(classes, average="macro"),
-            "recall": metrics.MulticlassRecall(classes, average="none"),
-            "calibration_error": metrics.MulticlassCalibrationError(classes, n_bins=15),
-            "confusion": metrics.MulticlassConfusionMatrix(classes),
+            "top1": metrics.MulticlassAccuracy(classes, average="micro", **how),
+            "macro_f1": metrics.MulticlassF1Score(classes, average="macro", **how),
+            "recall": metrics.MulticlassRecall(classes, average="none", **how),
+            "calibration_error": metrics.MulticlassCalibrationError(classes, n_bins=15, **how),
+            "confusion": metrics.MulticlassConfusionMatrix(classes, **how),
         }
     )
 
