@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
+_AHEAD = 1024  # items that are handed out before the oldest of them is waited for
 
 
 def in_threads(
@@ -20,6 +22,8 @@ def in_threads(
     progress: Progress | None = None,
 ) -> list[Result]:
     """Calls `work` on every item and returns the results in the order of the items.
+
+    Items are handed out as they are worked off: what waits costs memory, and there may be hundreds of thousands.
 
     The first exception, Ctrl-C included, cancels what has not begun and is raised.
 
@@ -32,10 +36,13 @@ def in_threads(
     results: list[Result] = []
     with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="edgexfer") as pool:
         try:
-            for result in pool.map(work, items):
-                results.append(result)
-                if progress is not None:
-                    progress(len(results), len(items))
+            waiting: deque[Future[Result]] = deque()
+            for given, item in enumerate(items, start=1):
+                waiting.append(pool.submit(work, item))
+                while waiting and (len(waiting) > _AHEAD or given == len(items)):
+                    results.append(waiting.popleft().result())
+                    if progress is not None:
+                        progress(len(results), len(items))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

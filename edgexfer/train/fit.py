@@ -1,7 +1,7 @@
 """fit: runs a Trainee through Lightning's loop and leaves the best epoch's weights, resumably, in a folder.
 
     history.csv                one row per epoch; epoch 0 is the network before the first step
-    best.safetensors           the weights of the best epoch so far
+    best.safetensors           the weights of the best epoch so far; their moving average where the schedule has one
     trainer/last.safetensors   everything that `resume` needs: weights, optimizer, schedule, loop, this callback
 
 Each is written beside its place and renamed into it, so that a kill at any moment leaves all three whole.
@@ -25,11 +25,17 @@ import lightning
 import safetensors.torch
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.strategies import DDPStrategy
 
 from edgexfer.core.files import write_file
+from edgexfer.train.distributed import Job, lightning_environment, rank_and_size, send
+from edgexfer.train.place import Place, find_place
+from edgexfer.train.share import ALONE, Share
+from edgexfer.train.shared_pixels import share_pixels
 from edgexfer.train.trackers import Tracking
-from edgexfer.train.trainee import Trainee
+from edgexfer.train.trainee import GRADIENT_CLIP, Trainee
 from edgexfer.train.trainer_state import SafetensorsIO
+from edgexfer.train.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -65,42 +71,95 @@ def fit(
     Returns:
         The record of the best epoch: epoch, and the figures of its validation.
     """
-    keeper = KeepBest(folder, stage, lambda row: _track(tracked, tracked_as or stage, row))
-    callbacks: list[Callback] = [keeper]
+    options = {"stage": stage, "patience": patience, "device": device}
+    with _led(trainee, folder / STATE, options):
+        best = run_loop(trainee, folder, lambda row: _track(tracked, tracked_as or stage, row), **options)
+    trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
+    trainee.network.cpu().eval()
+    return best
+
+
+def run_loop(
+    trainee: Trainee,
+    folder: Path,
+    on_row: Callable[[dict[str, Any]], None] = lambda _: None,
+    *,
+    stage: str,
+    patience: int | None,
+    device: str,
+) -> dict[str, Any]:
+    """Runs Lightning's loop, in all processes of a run together; only the first of them writes.
+
+    Returns:
+        The record of the best epoch.
+    """
+    rank, size = rank_and_size()
+    place = find_place() if size > 1 else Place()
+    trainee.share = Share(rank, size)
+    average = WeightAverage(trainee.schedule.ema) if trainee.schedule.ema else None
+    keeper = KeepBest(folder, stage, on_row, average)
+    callbacks: list[Callback] = [keeper] if average is None else [average, keeper]
     stopper = EarlyStopping("val_top1", mode="max", patience=patience or 0, check_on_train_epoch_end=False)
     if patience is not None:
         callbacks.append(stopper)
-    on_terminal = sys.stdout.isatty()
+    on_terminal = sys.stdout.isatty() and rank == 0
     bar = TQDMProgressBar(leave=False)
     if on_terminal:
         callbacks.append(bar)
-    with _quiet_lightning(), _interruptible():
+    with _quiet_lightning(), _interruptible(), _feeding(trainee):
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
+            devices=place.local_size,
+            num_nodes=place.nodes,
+            # Layers that are frozen in some epochs have no gradient then, and DDP would wait for it.
+            strategy=DDPStrategy(find_unused_parameters=len(set(trainee.schedule.trainable_groups)) > 1)
+            if size > 1
+            else "auto",
             # Quantizers need the float's full width: steps of 1/255 of a range get lost in bf16.
             precision="32-true" if stage == "qat" else precision_for(device),
+            benchmark=device == "cuda",  # all batches but an epoch's last have one size
             max_epochs=trainee.schedule.epochs,
             callbacks=callbacks,
-            plugins=[SafetensorsIO()],
+            plugins=[SafetensorsIO(), lightning_environment(place)],
             logger=False,
+            use_distributed_sampler=False,  # every process takes every step, and knows its share of the batch
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=on_terminal,
             num_sanity_val_steps=0,
-            gradient_clip_val=5.0,
+            gradient_clip_val=GRADIENT_CLIP,
         )
         state = folder / STATE
-        if not state.exists():
+        resumed = state.exists()
+        if not resumed:
             bar.disable()
             trainer.validate(trainee, verbose=False)
             bar.enable()
             keeper.record(trainee, epoch=0, train_loss=None, learning_rate=0.0)
             stopper.best_score = torch.tensor(keeper.best["top1"])
-        trainer.fit(trainee, ckpt_path=str(state) if state.exists() else None)
-    trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
-    trainee.network.cpu().eval()
+        trainer.fit(trainee, ckpt_path=str(state) if resumed else None)
     return keeper.best
+
+
+@contextmanager
+def _led(trainee: Trainee, state: Path, options: dict[str, Any]) -> Iterator[None]:
+    """Lets the other processes of this run take part in the block's loop; does nothing where there are none."""
+    if rank_and_size()[1] == 1:
+        yield
+        return
+    cache = trainee.leave_pixels()
+    send(Job(trainee, options, state.read_bytes() if state.exists() else None))
+    trainee.take_pixels(share_pixels(cache))
+    yield
+
+
+@contextmanager
+def _feeding(trainee: Trainee) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        trainee.close_feed()
+        trainee.share = ALONE
 
 
 def precision_for(device: str) -> Any:
@@ -111,11 +170,24 @@ def precision_for(device: str) -> Any:
 
 
 class KeepBest(Callback):
-    """Keeps the best weights, the history and the state to resume from, after every epoch."""
+    """Keeps the best weights, the history and the state to resume from, after every epoch.
 
-    def __init__(self, folder: Path, stage: str, on_row: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+    Args:
+        folder: where they are kept.
+        stage: goes into the history.
+        on_row: called with each row of the history.
+        average: whose weights were validated in the network's place, and are kept.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stage: str,
+        on_row: Callable[[dict[str, Any]], None] = lambda _: None,
+        average: WeightAverage | None = None,
+    ) -> None:
         self.best: dict[str, Any] = {}
-        self._folder, self._stage, self._on_row = folder, stage, on_row
+        self._folder, self._stage, self._on_row, self._average = folder, stage, on_row, average
         self._rows: list[dict[str, Any]] = []
         self._began = time.monotonic()
 
@@ -157,7 +229,13 @@ class KeepBest(Callback):
         better = not self.best or score > tuple(self.best["score"])
         if better:
             self.best = {"epoch": epoch, "score": list(score), **found}
-            state = {name: value.detach().cpu().contiguous() for name, value in trainee.network.state_dict().items()}
+        if trainee.share.rank > 0:  # the first process writes, for all of them
+            return
+        if better:
+            judged = (
+                trainee.network.state_dict() if self._average is None else self._average.weights_of(trainee.network)
+            )
+            state = {name: value.detach().cpu().contiguous() for name, value in judged.items()}
             write_file(self._folder / BEST, safetensors.torch.save(state))
         _write_history(self._folder / HISTORY, self._rows)
         self._on_row(row)
@@ -214,6 +292,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", message=r".*(num_workers|log_every_n_steps|GPU available).*")
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # DDP's, harmless
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -1,7 +1,8 @@
 """PixelCache: every image decoded and resized once, kept as one uint8 array [images, H, W, 3].
 
 It lies in memory while it fits a budget, else in a nameless temporary file: nothing is left on the disk,
-even after kill -9. Epochs read batches from it by index.
+even after kill -9. Epochs read batches from it by index. Where several processes train together it is always the file,
+and the others of this machine map it: one copy of the pixels, in the kernel's page cache, for all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, final
 
@@ -21,12 +23,34 @@ from PIL import Image
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.preprocess import Preprocess, Source, pixels, resize_image
 from edgexfer.core.threads import Progress, in_threads
+from edgexfer.train.place import find_place
 
 MAX_BUDGET_BYTES = 2 << 30
 MEMORY_SHARE = 0.25
 _ZEROS = 16 << 20
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CacheHandle:
+    """What another process of this machine needs to map a cache that lies in a file.
+
+    Attributes:
+        path: the open file of the process that made it, /proc/PID/fd/N.
+        identity: device and inode of that file, so that no other one is mapped by mistake.
+        images: rows of the file.
+        preprocess: of the cache.
+        order: what `PixelCache.select` was given, or None.
+        written: bool [images].
+    """
+
+    path: str
+    identity: tuple[int, int]
+    images: int
+    preprocess: Preprocess
+    order: NDArray[np.intp] | None
+    written: NDArray[np.bool_]
 
 
 @final
@@ -59,9 +83,39 @@ class PixelCache:
             self._rows: NDArray[np.uint8] | None = np.zeros(self.shape, dtype=np.uint8)
             return
         where = _temporary_folder() if folder is None else folder
-        log.info("keeping %d MiB of decoded images in a temporary file in %s", self.size_bytes >> 20, where)
+        if self.size_bytes >> 20:
+            log.info("keeping %d MiB of decoded images in a temporary file in %s", self.size_bytes >> 20, where)
         self._file = _reserve(where, self.size_bytes)
         self._rows = np.memmap(self._file, dtype=np.uint8, mode="r+", shape=self.shape)
+
+    @classmethod
+    def mapped(cls, handle: CacheHandle) -> PixelCache:
+        """Opens the cache of another process of this machine, to be read alone.
+
+        Raises:
+            OSError: it cannot be seen from here: another machine or container, another user, or no Linux.
+        """
+        file = open(handle.path, "rb")  # noqa: SIM115, PTH123 - held by the cache until close
+        found = os.fstat(file.fileno())
+        if (found.st_dev, found.st_ino) != handle.identity:
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, "is another file here", handle.path)
+        made = cls.__new__(cls)
+        made.preprocess, made._file = handle.preprocess, file
+        made.shape = (handle.images, handle.preprocess.height, handle.preprocess.width, 3)
+        made.size_bytes = int(np.prod(made.shape))
+        made._order, made._written = handle.order, handle.written
+        made._rows = np.memmap(file, dtype=np.uint8, mode="r", shape=made.shape)
+        return made
+
+    def handle(self) -> CacheHandle | None:
+        """Returns what `mapped` needs in another process; None while the pixels lie in this process's own memory."""
+        if self._file is None:
+            return None
+        number = self._file.fileno()
+        found = os.fstat(number)
+        where, identity = f"/proc/{os.getpid()}/fd/{number}", (found.st_dev, found.st_ino)
+        return CacheHandle(where, identity, self.shape[0], self.preprocess, self._order, self._written)
 
     @property
     def in_memory(self) -> bool:
@@ -77,6 +131,16 @@ class PixelCache:
         """
         self._array()[row] = resize_image(image, self.preprocess)
         self._written[row] = True
+
+    def put(self, first: int, pixels_of: NDArray[np.uint8]) -> None:
+        """Writes rows that were decoded elsewhere.
+
+        Args:
+            first: the first row.
+            pixels_of: uint8 [rows, H, W, 3].
+        """
+        self._array()[first : first + len(pixels_of)] = pixels_of
+        self._written[first : first + len(pixels_of)] = True
 
     def fill(self, sources: Sequence[Source], *, workers: int | None = None, progress: Progress | None = None) -> None:
         """Decodes `sources`, one for each row, in threads.
@@ -139,7 +203,12 @@ class PixelCache:
 
 
 def memory_budget() -> int:
-    """Returns how many bytes a cache may take in memory: 2 GiB, or a quarter of what is free where that is less."""
+    """Returns how many bytes a cache may take in memory: 2 GiB, or a quarter of what is free where that is less.
+
+    None where several processes train together: a file can be mapped by all of them.
+    """
+    if find_place().size > 1:
+        return 0
     return min(MAX_BUDGET_BYTES, int(MEMORY_SHARE * _available_bytes()))
 
 

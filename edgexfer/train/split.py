@@ -169,7 +169,7 @@ def _divide(sizes: Sequence[int], fractions: tuple[float, float, float]) -> list
             chosen.append(min(free, key=lambda group: sizes[group]))
         for group in chosen:
             parts[group] = split
-        free = [group for group in free if group not in set(chosen)]
+        free = [group for group in free if parts[group] == "train"]
     return parts
 
 
