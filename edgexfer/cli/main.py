@@ -36,6 +36,7 @@ from edgexfer.cli import (
     predict,
     report,
     show,
+    sweep,
     targets,
 )
 from edgexfer.cli.options import examples
@@ -91,6 +92,14 @@ _add(
     "edgexfer finetune photos/ --config settings.toml",
     "edgexfer finetune photos/ --resume  # after an interruption",
     "edgexfer finetune photos/ --logger mlflow  # and tensorboard, wandb; nothing leaves the machine",
+)
+_add(
+    sweep.sweep,
+    _MAKE,
+    "edgexfer sweep photos/ --target x86-cpu --trials 30",
+    "edgexfer sweep photos/ --target raspberry-pi-5 --backbone mobilenetv2-100 --input-size 96 --input-size 128",
+    "edgexfer sweep photos/ --target x86-cpu --max-latency-ms 8 --time-budget 3600",
+    "edgexfer sweep photos/ --target x86-cpu --storage postgresql://me@host/sweeps  # on as many machines as you like",
 )
 _add(
     export.export,

@@ -1,8 +1,9 @@
-"""TOML to a frozen dataclass: an unknown key or a wrong type is an error that names the key."""
+"""TOML to a frozen dataclass: an unknown key or a wrong type is an error that names the key; and a table to TOML."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import types
 import typing
@@ -31,6 +32,24 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def to_toml(table: dict[str, Any]) -> str:
+    """Returns the TOML that `read_toml` reads as `table`; keys whose value is None are left out, as TOML has none.
+
+    Args:
+        table: plain keys, and values that are str, bool, int, float, or lists and tuples of such.
+    """
+    return "".join(f"{key} = {_as_toml(value)}\n" for key, value in table.items() if value is not None)
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    if isinstance(value, str):
+        # JSON escapes as TOML does, but for DEL, which only TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def from_table(cls: type[T], table: dict[str, Any], where: str) -> T:

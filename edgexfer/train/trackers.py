@@ -37,16 +37,23 @@ from edgexfer.train.tracked_run import (
 
 log = logging.getLogger(__name__)
 
+OnFigures = Callable[[Mapping[str, float], int], None]
+"""Called with metrics by name and the step, which is the epoch; the end's own figures have step 0."""
+
 
 class Tracking:
     """The trackers of one command. Use it as a context: leaving it ends the runs as finished, failed or killed."""
 
-    def __init__(self, trackers: Iterable[str] = (), place: str | None = None) -> None:
+    def __init__(
+        self, trackers: Iterable[str] = (), place: str | None = None, *, on_figures: OnFigures | None = None
+    ) -> None:
         """Checks that the trackers can be used; nothing is opened before `begin`.
 
         Args:
             trackers: their names; none for no tracking.
             place: a folder, or an address that only MLflow understands; None for the default.
+            on_figures: called with what `figures` is given, after the trackers. What it raises ends the training:
+                so a sweep ends a trial that falls behind.
 
         Raises:
             SettingsError: an unknown tracker, or an address without MLflow.
@@ -54,6 +61,7 @@ class Tracking:
         """
         self._trackers = tuple(dict.fromkeys(trackers))
         self._place = place
+        self._on_figures = on_figures
         self._open: list[OpenRun] = []
         check_trackers(self._trackers, place)
 
@@ -94,6 +102,8 @@ class Tracking:
     def figures(self, values: Mapping[str, float], step: int = 0) -> None:
         """Logs metrics of an epoch, or of the whole (step 0)."""
         self._each(lambda tracker: tracker.logger.log_metrics(dict(values), step=step))
+        if self._on_figures is not None:
+            self._on_figures(values, step)
 
     def keep(self, path: Path, kind: str) -> None:
         """Logs a file or folder as an artifact, filed under `kind` such as "bundle"."""
