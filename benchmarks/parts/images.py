@@ -58,13 +58,14 @@ def divided(place: Path, out: Path, *, seed: int = 0) -> dict[str, int]:
     return write_images(out, ((item, split_of[item.name]) for item in samples))
 
 
-def write_images(out: Path, images: Iterable[tuple[Usable, str]]) -> dict[str, int]:
-    """Writes images with their splits as a CSV; returns the number of images in each split."""
+def write_images(out: Path, images: Iterable[tuple[Usable, str]], *, with_split: bool = True) -> dict[str, int]:
+    """Writes images as a CSV, with their splits unless edgexfer shall divide them; returns the images in each split."""
     counts: dict[str, int] = {}
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "label", "split"))
+        writer.writerow(("path", "label", "split") if with_split else ("path", "label"))
         for item, split in images:
-            writer.writerow((item.sample.path.absolute(), item.sample.label, split))
+            row = (item.sample.path.absolute(), item.sample.label, split)
+            writer.writerow(row if with_split else row[:2])
             counts[split] = counts.get(split, 0) + 1
     return counts

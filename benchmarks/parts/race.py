@@ -104,11 +104,10 @@ def verdicts(runs: Sequence[Run], goal: float | None) -> list[str]:
     told = f"after {reached:.1f} s, {sooner:.1f} times sooner" if reached else "never"
     high = points >= ABOVE_POINTS - 1e-6
     theirs = f"{peer.runner} has the best top-1 of the peers, {_percent(top1)} after {after:.1f} s"
-    lines = [
+    return [
         f"{theirs}; edgexfer reaches it {told} (aim: {SOONER:g} times): {_word(sooner >= SOONER)}",
         f"edgexfer ends {points:+.2f} points from that (aim: {ABOVE_POINTS:+g}): {_word(high)}",
     ]
-    return lines
 
 
 def _at_goal(runs: Sequence[Run], ours: Run, goal: float) -> str:
