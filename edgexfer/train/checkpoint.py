@@ -2,7 +2,9 @@
 
     manifest.json         kind "checkpoint"; labels, labels_sha256, preprocess, backbone, precision, settings,
                           metrics ({"val": ..., "test": ...}), dataset_digest, versions, parent, quantization,
-                          trackers (the runs it is tracked by, edgexfer/train/trackers.py; absent in older ones)
+                          trackers (the runs it is tracked by, edgexfer/train/trackers.py; absent in older ones),
+                          temperature (what the logits were divided by, edgexfer/train/temperature.py; None where they
+                          were not, absent in older ones; a quantized network has it from the float one)
     weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image

@@ -126,6 +126,7 @@ def _compress(
         "best_epoch": best["epoch"],
         "metrics": figures_by_split(quantized, prepared),
         "float_metrics": checkpoint.manifest["metrics"],
+        "temperature": checkpoint.manifest.get("temperature"),  # the float network's; its answers were learned
         "images_left_out": [],
         "trackers": tracked.records or checkpoint.manifest.get("trackers", []),
         "parent": checkpoint.digest,

@@ -31,6 +31,7 @@ class FinetuneSettings:
         seed: of split, order and augmentation.
         device: where to train.
         strict: accept no image that cannot be used.
+        temperature_scaling: make scores honest after training, by what val says (train/temperature.py).
     """
 
     backbone: str = DEFAULT
@@ -48,6 +49,7 @@ class FinetuneSettings:
     seed: int = 0
     device: Device = "auto"
     strict: bool = False
+    temperature_scaling: bool = True
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float | None, float, float]] = {
