@@ -96,7 +96,7 @@ def _race(python: str, script: str, images: Path, lines: Path, options: list[str
     lines.unlink(missing_ok=True)
     log_file = lines.with_suffix(".log")
     if not python:
-        lines.write_text(json.dumps({"skipped": "give --peer-python"}) + "\n", encoding="utf-8")
+        lines.write_text(json.dumps({"skipped": "no interpreter is given with --peer-python"}) + "\n", encoding="utf-8")
         return
     print(f"{time.strftime('%H:%M:%S')} {lines.stem}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     command = [python, str(_RUNNERS / script), str(images), *options]
@@ -127,7 +127,11 @@ def _beside(run: Run, runs: list[Run], package: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", help=f"names or paths; by default {' and '.join(_GOALS)}")
-    parser.add_argument("--peer-python", type=Path, help="the interpreter that has fastai and timm")
+    parser.add_argument(
+        "--peer-python",
+        default=os.environ.get("EDGEXFER_PEER_PYTHON"),
+        help="the interpreter that has fastai and timm; by default what EDGEXFER_PEER_PYTHON says",
+    )
     parser.add_argument("--peer-size", type=int, default=224, help="the peers' input side in pixels")
     parser.add_argument("--peer-epochs", type=int, default=10, help="the peers' epochs (fastai: after its frozen one)")
     parser.add_argument("--strategy", help="edgexfer's, instead of its default")
