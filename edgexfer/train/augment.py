@@ -1,7 +1,8 @@
 """Augmentation on the device that trains: a batch of uint8 pixels in, the same batch seen a little differently out.
 
 Random zoom and shift (a crop of 80 to 100 % of each side), brightness and contrast, and a mirror where the
-classes survive it. One affine sampling for the whole batch: no decoding, no copies back to the host.
+classes survive it. One affine sampling for the whole batch: no decoding, no copies back to the host. What torchvision
+has beyond that (train/vary.py) comes before it and after it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the field knows it by
 from torch import Tensor
+
+from edgexfer.train.vary import Policy, erase, vary
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class Augmentation:
         brightness: largest shift, as a fraction of the pixel range.
         contrast: largest change of the contrast, as a fraction.
         rotation: largest angle, in radians.
+        policy: one of torchvision's policies on top, see train/vary.py; "none" for none.
+        magnitude: of the policy "rand", 0 to 30.
+        erasing: share of the images that lose a rectangle, 0 to 1.
+        mixup: alpha of the Beta distribution that images are blended by, see train/vary.py; 0 for none.
+        cutmix: alpha of the Beta distribution of the part that another image fills; 0 for none.
     """
 
     smallest_crop: float = 0.8
@@ -30,10 +38,15 @@ class Augmentation:
     brightness: float = 0.1
     contrast: float = 0.1
     rotation: float = 0.1
+    policy: Policy = "none"
+    magnitude: int = 9
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 def augment(pixels: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Returns an augmented copy of the batch.
+    """Returns an augmented copy of the batch; images are not mixed, see `vary.mix`.
 
     Args:
         pixels: [N, 3, H, W] of any dtype, 0 to 255.
@@ -43,6 +56,13 @@ def augment(pixels: Tensor, how: Augmentation, generator: torch.Generator) -> Te
     Returns:
         float32 [N, 3, H, W], 0 to 255.
     """
+    if how.policy != "none":
+        pixels = vary(pixels, how.policy, how.magnitude, generator)
+    seen = _light(pixels, how, generator)
+    return erase(seen, how.erasing, generator) if how.erasing else seen
+
+
+def _light(pixels: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
     count = pixels.shape[0]
 
     def draw(low: float, high: float) -> Tensor:

@@ -5,52 +5,21 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
-from torch import nn
 
-from edgexfer.train.augment import Augmentation
-from edgexfer.train.backbones import HALF
-from edgexfer.train.deploy import DeployNetwork, deploy_form
+from edgexfer.train.augment import Augmentation, augment
 from edgexfer.train.fit import fit
 from edgexfer.train.judge import figures
-from edgexfer.train.trainee import Schedule, Trainee
-from tests.train.pictures import cache_of, stripes
+from edgexfer.train.trainee import Trainee
+from tests.train.tiny import CACHE, GENTLE, IDS, TRAIN, VAL, cut_off, tiny, trained, trainee_of
 
 pytestmark = pytest.mark.train
 
 COLUMNS = "epoch,stage,train_loss,val_loss,val_top1,val_macro_f1,learning_rate,seconds"
-IDS = np.repeat(np.arange(2), 16)
-CACHE = cache_of([stripes(kind, number, side=16) for number, kind in enumerate(IDS)])
-TRAIN, VAL = np.flatnonzero(np.arange(32) % 4 != 0), np.flatnonzero(np.arange(32) % 4 == 0)
-GENTLE = Schedule(epochs=3, batch_size=8, learning_rate=3e-3)
-
-
-def tiny() -> DeployNetwork:
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1, stride=2) for i in range(3)]
-    body = [part for layer in layers for part in (layer, nn.ReLU())]
-    return deploy_form(
-        nn.Sequential(*body, nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), HALF, 16, 16
-    )
-
-
-def trainee_of(
-    network: DeployNetwork, schedule: Schedule = GENTLE, ids: NDArray[np.int64] = IDS, **more: Any
-) -> Trainee:
-    return Trainee(network, CACHE, ids, TRAIN, VAL, schedule, Augmentation(), **more)
-
-
-def trained(
-    folder: Path, schedule: Schedule = GENTLE, patience: int | None = None
-) -> tuple[DeployNetwork, dict[str, Any]]:
-    network = tiny()
-    return network, fit(trainee_of(network, schedule), folder, stage="finetune", patience=patience, device="cpu")
 
 
 def history(folder: Path) -> list[dict[str, str]]:
@@ -102,21 +71,7 @@ def test_it_ends_early_where_nothing_gets_better(tmp_path: Path) -> None:
 
 def test_it_goes_on_where_it_stopped_and_ends_where_it_would_have(tmp_path: Path) -> None:
     whole, best = trained(tmp_path / "whole")
-
-    class _PowerCutError(Exception):
-        pass
-
-    trainee = trainee_of(tiny())
-    step = trainee.training_step
-
-    def cut(batch: int, batch_idx: int) -> Any:
-        if (trainee.current_epoch, batch_idx) == (1, 2):
-            raise _PowerCutError
-        return step(batch, batch_idx)
-
-    trainee.training_step = cut  # type: ignore[method-assign]
-    with pytest.raises(_PowerCutError):
-        fit(trainee, tmp_path / "cut", stage="finetune", patience=None, device="cpu")
+    cut_off(tmp_path / "cut")
     assert [row["epoch"] for row in history(tmp_path / "cut")] == ["0", "1"]
     torch.rand(5)  # whatever happened to the global generator in between must not matter
     resumed, again = trained(tmp_path / "cut")
@@ -146,8 +101,6 @@ def test_rare_classes_weigh_more_and_equal_ones_the_same() -> None:
     weighted = trainee_of(network, schedule, ids=rare)
     order = np.random.default_rng([0, 0]).permutation(TRAIN)
     generator = torch.Generator().manual_seed(plain._number("augment", 0, 0))
-    from edgexfer.train.augment import augment
-
     pixels = augment(torch.from_numpy(CACHE[order]).permute(0, 3, 1, 2), Augmentation(), generator)
     with torch.no_grad():
         logits = network.eval()(pixels)
