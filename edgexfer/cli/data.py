@@ -14,13 +14,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edgexfer.cli import show
+from edgexfer.cli.findings import print_findings
+from edgexfer.cli.options import GroupOption
 
 if TYPE_CHECKING:
     from edgexfer.core.dataset import Dataset
+    from edgexfer.core.findings import Findings
     from edgexfer.core.intake import Intake, Usable
 
 app = typer.Typer(name="data", help="Look at images before anything is made from them.", no_args_is_help=True)
-_LISTED = 20
 
 
 @app.callback()
@@ -31,17 +33,23 @@ def data() -> None:
 @app.command()
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of class folders, or a CSV.")],
+    group: GroupOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Accept no file that cannot be used.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the record there.")] = None,
 ) -> None:
-    """Read and decode every image of DATA, and say what training would work with and what it would leave out."""
+    """Read and decode every image of DATA, and say what training would work with and what it would leave out.
+
+    What is doubtful about usable images is listed too: near-duplicates, labels that may be wrong, classes of very
+    different size, images that are tiny or blurred, groups that lie in several splits.
+    """
     from edgexfer.core.dataset import read_dataset
     from edgexfer.core.files import write_file
 
-    intake = _inspect(read_dataset(data))
+    intake, found = _inspect(read_dataset(data, group=group))
     _show(intake)
+    print_findings(found, divided=bool(intake.dataset.splits()))
     if json_file is not None:
-        write_file(json_file, json.dumps(intake.to_json(), indent=2) + "\n")
+        write_file(json_file, json.dumps(intake.to_json() | found.to_json(), indent=2) + "\n")
     intake.require_clean(strict)
     left_out = f", {len(intake.rejected)} left out" if intake.rejected else ""
     Console(highlight=False).print(
@@ -49,13 +57,16 @@ def check(
     )
 
 
-def _inspect(dataset: Dataset) -> Intake:
+def _inspect(dataset: Dataset) -> tuple[Intake, Findings]:
+    from edgexfer.core.findings import Looks, findings
     from edgexfer.core.intake import inspect
 
+    looks = Looks(len(dataset.samples))
     # The bar goes to stderr and only to a terminal, so that the report can be piped.
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("reading images", total=len(dataset.samples))
-        return inspect(dataset, progress=lambda done, _all: bar.update(task, completed=done))
+        intake = inspect(dataset, progress=lambda done, _all: bar.update(task, completed=done), on_image=looks.keep)
+    return intake, findings(intake, looks)
 
 
 def _show(intake: Intake) -> None:
@@ -66,9 +77,9 @@ def _show(intake: Intake) -> None:
     for side in ("width", "height"):
         if record[side] is not None:
             console.print(f"{side}: {{min}} to {{max}} pixels, median {{median:g}}".format(**record[side]))
-    _list(console, "left out", [f"{item.path} {item.reason}" for item in intake.rejected])
-    _list(console, "conflicts (same content, different classes)", [_group(group) for group in intake.conflicts])
-    _list(console, "copies (same content; they stay in one split)", [_group(group) for group in intake.duplicates])
+    show.listed("left out", [f"{item.path} {item.reason}" for item in intake.rejected])
+    show.listed("conflicts (same content, different classes)", [_group(group) for group in intake.conflicts])
+    show.listed("copies (same content; they stay in one split)", [_group(group) for group in intake.duplicates])
 
 
 def _classes(intake: Intake) -> Table:
@@ -83,16 +94,6 @@ def _classes(intake: Intake) -> Table:
     table.add_section()
     table.add_row("all", *(str(sum(row[column] for row in counts.values())) for column in columns))
     return table
-
-
-def _list(console: Console, title: str, lines: Sequence[str]) -> None:
-    if not lines:
-        return
-    console.print(f"\n{title}: {len(lines)}")
-    for line in lines[:_LISTED]:
-        show.line(f"  {line}")
-    if len(lines) > _LISTED:
-        console.print(f"  and {len(lines) - _LISTED} more; --json FILE lists all")
 
 
 def _group(group: Sequence[Usable]) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import print_checkpoint
-from edgexfer.cli.options import DeviceOption, LoggerOption, OverwriteOption, TrackingOption, named
+from edgexfer.cli.options import DeviceOption, GroupOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
 from edgexfer.cli.training import follows, going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
@@ -29,6 +29,16 @@ class Resize(str, Enum):
 
     cover = "cover"
     stretch = "stretch"
+
+
+class Augmentation(str, Enum):
+    """How training images are changed."""
+
+    auto = "auto"
+    none = "none"
+    light = "light"
+    trivial = "trivial"
+    rand = "rand"
 
 
 def finetune(
@@ -49,6 +59,9 @@ def finetune(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="At most; by default the number of images decides.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", help="Steps in all, where an epoch is too long a measure.")
+    ] = None,
     val: Annotated[
         Path | None, typer.Option("--val", metavar="DATA", help="Validate with these; DATA is then all for training.")
     ] = None,
@@ -58,6 +71,7 @@ def finetune(
     unlabeled: Annotated[
         Path | None, typer.Option("--unlabeled", metavar="DIR", help="Images without classes, for adapt and pretrain.")
     ] = None,
+    group: GroupOption = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of split, order and augmentation.")] = None,
     device: DeviceOption = None,
     input_size: Annotated[
@@ -69,6 +83,13 @@ def finetune(
     batch_size: Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Images per step.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", metavar="X", help="Of the classifier, at its peak.")
+    ] = None,
+    find_learning_rate: Annotated[
+        bool | None,
+        typer.Option("--find-learning-rate/--no-find-learning-rate", help="Look for it by a range test, then train."),
+    ] = None,
+    augmentation: Annotated[
+        Augmentation | None, typer.Option("--augmentation", help="How training images are changed; auto by default.")
     ] = None,
     mirror: Annotated[
         bool | None,
@@ -96,12 +117,16 @@ def finetune(
         "weights": weights,
         "strategy": strategy,
         "epochs": epochs,
+        "steps": steps,
+        "group": group,
         "seed": seed,
         "device": device and device.value,
         "input_size": input_size,
         "resize": resize and resize.value,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "find_learning_rate": find_learning_rate,
+        "augmentation": augmentation and augmentation.value,
         "mirror": mirror,
         "strict": strict,
     }
@@ -188,7 +213,7 @@ def _check_at_once(
     refuse_existing(run, overwrite=overwrite)
     if start is not None and not (start / "manifest.json").is_file():
         raise EdgexferError(f"{start} is no checkpoint, expected a RUN of `edgexfer finetune`", "give its folder")
-    read_trainable(data, val, least_classes=2 if start is None else 1)
+    read_trainable(data, val, least_classes=2 if start is None else 1, group=wanted.get("group"))
 
 
 def _val_of_interrupted(run: Path, wanted: dict[str, Any]) -> Path | None:

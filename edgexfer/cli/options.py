@@ -59,6 +59,17 @@ OnOption: TypeAlias = Annotated[
 ]
 
 
+GroupOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="COLUMN|REGEX",
+        help="What is never divided, such as one person's images: a column of the CSV, or what a regular expression "
+        "with one (...) finds in each path.",
+    ),
+]
+
+
 class TrackerName(str, Enum):
     """Where training and bundles can be logged."""
 

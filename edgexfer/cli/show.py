@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from edgexfer.core.files import explained_write, write_file
 # A log file has no width of its own; rich would assume 80 columns and cut there.
 _LOG_WIDTH = 120
 _UNFOLDED_WIDTH = 10_000
+_LISTED = 20
 
 Progress = Callable[[float, float], None]
 
@@ -62,6 +63,18 @@ def warn(text: str) -> None:
     target = console(stderr=True)
     shown = Text("warning: ", "bold yellow").append(printable(text), "default not bold")
     target.print(shown, soft_wrap=not target.is_terminal)
+
+
+def listed(title: str, lines: Sequence[str]) -> None:
+    """Prints a title with the number of lines, and the first of them; nothing where there are none."""
+    if not lines:
+        return
+    line()
+    line(f"{title}: {len(lines)}")
+    for text in lines[:_LISTED]:
+        line(f"  {text}")
+    if len(lines) > _LISTED:
+        line(f"  and {len(lines) - _LISTED} more; --json FILE lists all")
 
 
 def table(*columns: str, right: tuple[str, ...] = (), title: str = "") -> Table:

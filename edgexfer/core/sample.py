@@ -31,11 +31,15 @@ class Sample:
         path: where it lies, as it can be opened.
         label: its class.
         split: "train", "val" or "test" where the user has divided the images, else None.
+        group: what must not be divided (one person, one machine, one film), where the user has named it.
+        slices: (name, value) of each kind of image that is to be judged by itself, such as ("light", "night").
     """
 
     path: Path
     label: str
     split: str | None = None
+    group: str | None = None
+    slices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

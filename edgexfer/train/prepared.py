@@ -16,6 +16,9 @@ from PIL import Image
 
 from edgexfer.core.dataset import Dataset, check_trainable, read_dataset, with_validation
 from edgexfer.core.errors import DataError
+from edgexfer.core.findings import Looks, alike
+from edgexfer.core.groups import straddling
+from edgexfer.core.input_side import fitting_side
 from edgexfer.core.intake import Intake, inspect
 from edgexfer.core.preprocess import Preprocess
 from edgexfer.train.pixel_cache import PixelCache
@@ -24,10 +27,10 @@ from edgexfer.train.split import SplitRow, make_split
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-_SIZE_STEP = 32
-_SMALLEST = 64
 _SAMPLED = 64
 _LISTED = 10
+_GROUPS_LISTED = 3
+_MOST_COMPARED = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,23 @@ class Prepared:
         return np.array([i for i, row in enumerate(self.rows) if row.split == split], dtype=np.int64)
 
 
-def read_trainable(data: str | Path, val: str | Path | None = None, *, least_classes: int = 2) -> Dataset:
+def read_trainable(
+    data: str | Path, val: str | Path | None = None, *, least_classes: int = 2, group: str | None = None
+) -> Dataset:
     """Reads DATA, and VAL as its validation split where given, and checks that a network can be trained on it.
 
     Args:
         data: class folders, train/val/test above them, or a CSV.
         val: class folders.
         least_classes: 1 where a network that knows other classes goes on learning.
+        group: what is never divided, see `read_dataset`.
 
     Raises:
         DataError: see `read_dataset` and `check_trainable`.
     """
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, group=group)
     if val is not None:
-        dataset = with_validation(dataset, read_dataset(val))
+        dataset = with_validation(dataset, read_dataset(val, group=group))
     check_trainable(dataset, least_classes=least_classes)
     return dataset
 
@@ -79,15 +85,11 @@ def joined_labels(known: Sequence[str], found: Sequence[str]) -> tuple[str, ...]
 def fitting_input_size(dataset: Dataset, native: int) -> int:
     """Returns the input side that suits the photographs: their short side, but no more than the backbone's own.
 
-    A network gains nothing from pixels that were made up: 100x100 photographs are trained at 96, with a fifth
-    of the work that 224 takes. The median of up to 64 images decides, rounded to a multiple of 32, at least 64.
+    The median of up to 64 images decides, see `core.input_side`.
     """
     step = max(1, len(dataset.samples) // _SAMPLED)
     sides = [side for sample in dataset.samples[::step] if (side := _short_side(sample.path)) is not None]
-    if not sides:
-        return native
-    median = float(np.median(sides))
-    return int(min(native, max(_SMALLEST, round(median / _SIZE_STEP) * _SIZE_STEP)))
+    return fitting_side(sides, native)
 
 
 def prepare(
@@ -98,6 +100,7 @@ def prepare(
     strict: bool = False,
     progress: Progress | None = None,
     known: Sequence[str] = (),
+    near_duplicates: str = "together",
 ) -> Prepared:
     """Checks, divides and decodes the images of `dataset`, each once.
 
@@ -108,21 +111,29 @@ def prepare(
         strict: accept no file that has to be left out.
         progress: called with (done, all) while images are read.
         known: labels that a network has already. They keep their ids; new ones come after them.
+        near_duplicates: "together" keeps images of a class that show nearly the same in one split where the split is
+            drawn here; "apart" lets chance decide.
 
     Raises:
         DataError: nothing trainable is left, or `strict` and a file had to be left out.
     """
+    looks = _looks(dataset) if near_duplicates == "together" else None
     cache = PixelCache(len(dataset.samples), preprocess)
+
+    def keep(index: int, image: Image.Image) -> None:
+        cache.keep(index, image)
+        if looks is not None:
+            looks.keep(index, image)
+
     try:
-        intake = inspect(
-            dataset, at_least=(preprocess.height, preprocess.width), on_image=cache.keep, progress=progress
-        )
+        intake = inspect(dataset, at_least=(preprocess.height, preprocess.width), on_image=keep, progress=progress)
         for item in intake.rejected[:_LISTED]:
             log.warning("left out: %s %s", item.path, item.reason)
         if len(intake.rejected) > _LISTED:
             log.warning("left out: %d more files, see `edgexfer data check`", len(intake.rejected) - _LISTED)
         intake.require_clean(strict, least_classes=1 if known else 2)
-        return _divided(intake, cache, seed, known)
+        _warn_of_groups(intake)
+        return _divided(intake, cache, seed, known, _alike(intake, looks))
     except BaseException:
         cache.close()
         raise
@@ -156,8 +167,34 @@ def prepare_again(
         raise
 
 
-def _divided(intake: Intake, cache: PixelCache, seed: int, known: Sequence[str]) -> Prepared:
-    rows = make_split(intake.samples, seed=seed)
+def _looks(dataset: Dataset) -> Looks | None:
+    # What the user has divided stays as it is. Of more images a thumbnail each would take too much memory.
+    if "val" in dataset.splits() or len(dataset.samples) > _MOST_COMPARED:
+        return None
+    return Looks(len(dataset.samples), with_sharpness=False)
+
+
+def _alike(intake: Intake, looks: Looks | None) -> list[tuple[str, str]]:
+    if looks is None:
+        return []
+    pairs = [pair for pair in alike(intake.samples, looks, within_class=True) if pair.kind == "same-class"]
+    if pairs:
+        log.info("%d pairs of images are nearly the same; such images stay in one split", len(pairs))
+    return [(pair.first.name, pair.second.name) for pair in pairs]
+
+
+def _warn_of_groups(intake: Intake) -> None:
+    found = straddling(item.sample for item in intake.samples)
+    for group, splits in list(found.items())[:_GROUPS_LISTED]:
+        log.warning("group '%s' has images in %s: figures of val and test flatter", group, " and ".join(splits))
+    if len(found) > _GROUPS_LISTED:
+        log.warning("%d more groups lie in several splits, see `edgexfer data check`", len(found) - _GROUPS_LISTED)
+
+
+def _divided(
+    intake: Intake, cache: PixelCache, seed: int, known: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> Prepared:
+    rows = make_split(intake.samples, seed=seed, alike=pairs)
     index = {item.name: item.index for item in intake.samples}
     order = np.array([index[row.path] for row in rows], dtype=np.int64)
     labels = joined_labels(known, intake.dataset.labels)

@@ -22,7 +22,8 @@ class FinetuneSettings:
         weights: "auto", "none", or a .safetensors or .pth file.
         strategy: a name from train/strategies.py.
         epochs: passes over the training images; None lets the number of images decide.
-        batch_size: images per step.
+        steps: steps in all, for sets so large that an epoch says little; None lets `epochs` decide.
+        batch_size: images per step, of all processes together where several train.
         learning_rate: of the classifier at its peak; None lets the number of images decide.
         layer_decay: factor on the rate from one depth group to the one before it.
         label_smoothing: 0 to 1.
@@ -42,6 +43,7 @@ class FinetuneSettings:
         group: what a drawn split never divides, such as one person's images: a column of the CSV, or a regular
             expression over the paths, see core/groups.py; None for the CSV's column `group`.
         near_duplicates: "together" keeps images that show nearly the same in one split, "apart" does not.
+        exemplars: images of each class that the checkpoint carries for `update` to repeat; 0 for none.
         seed: of split, order and augmentation.
         device: where to train.
         strict: accept no image that cannot be used.
@@ -52,6 +54,7 @@ class FinetuneSettings:
     weights: str = "auto"
     strategy: str = "finetune"
     epochs: int | None = None
+    steps: int | None = None
     batch_size: int = 32
     learning_rate: float | None = None
     layer_decay: float = 0.8
@@ -71,6 +74,7 @@ class FinetuneSettings:
     pseudo_label_confidence: float = 0.5
     group: str | None = None
     near_duplicates: NearDuplicates = "together"
+    exemplars: int = 20
     seed: int = 0
     device: Device = "auto"
     strict: bool = False
@@ -79,6 +83,7 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float | None, float, float]] = {
             "epochs": (self.epochs, 1, 100_000),
+            "steps": (self.steps, 1, 100_000_000),
             "batch_size": (self.batch_size, 1, 65_536),
             "learning_rate": (self.learning_rate, 1e-9, 10.0),
             "layer_decay": (self.layer_decay, 0.01, 1.0),
@@ -91,6 +96,7 @@ class FinetuneSettings:
             "cutmix": (self.cutmix, 0.0, 10.0),
             "ema": (self.ema, 0.0, 0.99999),
             "pseudo_label_confidence": (self.pseudo_label_confidence, 0.0, 1.0),
+            "exemplars": (self.exemplars, 0, 10_000),
             "seed": (self.seed, 0, 2**32 - 1),
         }
         for name, (value, low, high) in ranges.items():

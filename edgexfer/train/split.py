@@ -10,7 +10,9 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ from edgexfer.core.errors import ArtifactError, DataError, SettingsError
 from edgexfer.core.files import sha256_of_bytes, write_file
 from edgexfer.core.intake import Usable
 from edgexfer.core.sample import SPLITS
+from edgexfer.train.draw_groups import divide_groups
+from edgexfer.train.units import Unit, units_of
+
+log = logging.getLogger(__name__)
 
 FRACTIONS = (0.70, 0.15, 0.15)
 _COLUMNS = ["path", "label", "split", "sha256"]
@@ -35,26 +41,31 @@ class SplitRow:
 
 
 def make_split(
-    samples: Sequence[Usable], *, seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS
+    samples: Sequence[Usable],
+    *,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    alike: Sequence[tuple[str, str]] = (),
 ) -> tuple[SplitRow, ...]:
     """Divides images into train, val and test, class by class.
 
     The order in which images are drawn hangs on seed and content alone: neither the file system nor a
-    renamed file changes it. Copies (same SHA-256) stay together. Every class has an image or more in
-    train and in val, and from three different images on also in test. What the user has divided is
-    kept; where only val is missing, it is drawn from train.
+    renamed file changes it. Copies (same SHA-256), groups and near-duplicates stay together. Every class has an image
+    or more in train and in val, and from three different images on (three groups, where there are groups) also in
+    test. What the user has divided is kept; where only val is missing, it is drawn from train.
 
     Args:
         samples: the usable images of an Intake, in any order.
         seed: of the draw.
         fractions: of train, val and test; they sum to 1, and that of test may be 0.
+        alike: names of near-duplicates, in pairs; they stay together as far as `units_of` says.
 
     Returns:
         A row for each image, sorted by path.
 
     Raises:
-        DataError: splits given for some images only or without train, an image in two of them, or a
-            class without two images that differ.
+        DataError: splits given for some images only or without train, an image in two of them, a class without
+            two images that differ or with a single group, or groups that cannot be divided.
         SettingsError: fractions that do not fit.
     """
     _check_fractions(fractions)
@@ -63,10 +74,10 @@ def make_split(
         raise DataError("some images have a split and some have none", "give every image a split, or none")
     assigned = {item.name: item.sample.split for item in samples if item.sample.split is not None}
     if given == {None}:
-        assigned = _draw(samples, seed, fractions)
+        assigned = _draw(samples, seed, fractions, alike)
     elif given == {"train", "test"}:
         train = [item for item in samples if item.sample.split == "train"]
-        assigned |= _draw(train, seed, (1 - fractions[1], fractions[1], 0.0))
+        assigned |= _draw(train, seed, (1 - fractions[1], fractions[1], 0.0), alike)
     elif not {"train", "val"} <= given:
         raise DataError(
             f"images are given for {' and '.join(sorted(map(str, given))) or 'nothing'}, expected train and val",
@@ -126,32 +137,81 @@ def _cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
 
 
-def _draw(samples: Sequence[Usable], seed: int, fractions: tuple[float, float, float]) -> dict[str, str]:
-    by_class: dict[str, dict[str, list[str]]] = {}
-    for item in samples:
-        by_class.setdefault(item.sample.label, {}).setdefault(item.sha256, []).append(item.name)
+def _draw(
+    samples: Sequence[Usable], seed: int, fractions: tuple[float, float, float], alike: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    try:
+        return _divided(units_of(samples, alike), seed, fractions)
+    except DataError:
+        if not alike:
+            raise
+    # Near-duplicates tie groups together that could be divided; to keep them in one split is a wish, no duty.
+    log.warning("near-duplicates are not kept in one split: the groups could then not be divided")
+    return _divided(units_of(samples), seed, fractions)
+
+
+def _divided(units: Sequence[Unit], seed: int, fractions: tuple[float, float, float]) -> dict[str, str]:
     assigned: dict[str, str] = {}
-    for label, copies in by_class.items():
-        if len(copies) < 2:
-            raise DataError(
-                f"class '{label}' has no two images that differ, expected 2 or more", "add images of it, or remove it"
-            )
-        digests = sorted(copies, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-        parts = _divide([len(copies[digest]) for digest in digests], fractions)
-        for digest, split in zip(digests, parts, strict=True):
-            assigned |= dict.fromkeys(copies[digest], split)
+    for labels, tied in _tied(units):
+        _check_units(labels, tied)
+        if any(unit.grouped for unit in tied):
+            parts = divide_groups(tied, labels, seed, {"val": fractions[1], "test": fractions[2]})
+            assigned |= {item.name: split for split in parts for unit in parts[split] for item in unit.samples}
+            continue
+        drawn = sorted(tied, key=lambda unit: hashlib.sha256(f"{seed}:{unit.key}".encode()).digest())
+        splits = _divide([len(unit.samples) for unit in drawn], fractions)
+        assigned |= {item.name: split for unit, split in zip(drawn, splits, strict=True) for item in unit.samples}
     return assigned
 
 
+def _tied(units: Sequence[Unit]) -> list[tuple[list[str], list[Unit]]]:
+    # Classes that share a unit are drawn together, all others by themselves.
+    above: dict[str, str] = {}
+
+    def top(label: str) -> str:
+        while above.setdefault(label, label) != label:
+            label = above[label]
+        return label
+
+    for unit in units:
+        first, *others = sorted(unit.labels)
+        for label in others:
+            above[top(label)] = top(first)
+        top(first)
+    labels: dict[str, list[str]] = {}
+    members: dict[str, list[Unit]] = {}
+    for label in sorted(above):
+        labels.setdefault(top(label), []).append(label)
+    for unit in units:
+        members.setdefault(top(next(iter(unit.labels))), []).append(unit)
+    return [(names, members[root]) for root, names in labels.items()]
+
+
+def _check_units(labels: Sequence[str], units: Sequence[Unit]) -> None:
+    count = Counter(label for unit in units for label in unit.labels)
+    for label in labels:
+        if count[label] > 1:
+            continue
+        group = next(item.sample.group for unit in units for item in unit.samples if item.sample.label == label)
+        if group is not None:
+            raise DataError(
+                f"class '{label}' has all its images in one group ('{group}'), expected two groups or more",
+                "add images of another group, remove the class, or divide the images yourself",
+            )
+        raise DataError(
+            f"class '{label}' has no two images that differ, expected 2 or more", "add images of it, or remove it"
+        )
+
+
 def _divide(sizes: Sequence[int], fractions: tuple[float, float, float]) -> list[str]:
-    """Gives each group of copies a split.
+    """Gives each unit of images a split.
 
     Args:
-        sizes: images in each group, two groups or more, in the order of the draw.
+        sizes: images in each unit, two units or more, in the order of the draw.
         fractions: of train, val and test.
 
     Returns:
-        A split for each group, in the same order.
+        A split for each unit, in the same order.
     """
     parts = ["train"] * len(sizes)
     total = sum(sizes)
