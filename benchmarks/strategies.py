@@ -20,16 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 from parts.grid import AUTO, Cell, accuracy_table, read_cells, remarks, seconds_table
+from parts.judged import top1_on
 from parts.machine import machine_line, use_cores, versions_of
 from parts.shots import CASES, Case, Drawn, draw
 
 from edgexfer.core.errors import EdgexferError
-from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.finetune import finetune
-from edgexfer.train.judge import probabilities
-from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.strategies import STRATEGIES
 
@@ -87,23 +84,13 @@ def measure(cell: Cell, drawn: Drawn, arguments: argparse.Namespace) -> Cell:
         with tempfile.TemporaryDirectory() as folder:
             made = finetune(drawn.images, Path(folder) / "run", settings)
             seconds = time.perf_counter() - began
-            top1 = top1_of(made, drawn)
+            top1 = top1_on(made, drawn.judged)
     except Exception as error:  # hours of other cells must not be lost to one
         logging.getLogger(__name__).warning("%s %s failed", cell.case, cell.strategy, exc_info=error)
         return Cell(cell.case, cell.strategy, cell.draw, failed=f"{type(error).__name__}: {error}")
     notes = made.manifest.get("strategy_notes") or {}
     counts = {split: [row.split for row in made.rows].count(split) for split in ("train", "val", "test")}
     return Cell(cell.case, cell.strategy, cell.draw, top1, len(drawn.judged), round(seconds, 2), counts, notes)
-
-
-def top1_of(checkpoint: Checkpoint, drawn: Drawn) -> float:
-    """Returns the share of the judged images that the checkpoint's network recognises."""
-    paths = [path for path, _ in drawn.judged]
-    truth = np.array([checkpoint.labels.index(label) for _, label in drawn.judged])
-    with PixelCache(len(paths), checkpoint.preprocess) as cache:
-        cache.fill(paths)
-        found = probabilities(checkpoint.float_network(), cache, np.arange(len(paths))).argmax(1).numpy()
-    return float((found == truth).mean())
 
 
 def _arguments() -> argparse.Namespace:
