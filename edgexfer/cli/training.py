@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgexfer.cli import show
 from edgexfer.cli.options import TrackerName
+from edgexfer.cli.parts import needs
+from edgexfer.core.errors import EdgexferError
 
 if TYPE_CHECKING:
     from edgexfer.train.trackers import Tracking
@@ -81,6 +83,31 @@ def loading() -> Iterator[None]:
     target = show.console(stderr=True)
     with target.status("loading PyTorch") if target.is_terminal else nullcontext():
         yield
+
+
+def follows() -> bool:
+    """Works for the first process where several of a run were started by torchrun or srun, until that one is done.
+
+    Returns:
+        False in the first process and in one on its own, at once.
+
+    Raises:
+        EdgexferError: this process met an error; it says which one it is.
+    """
+    from edgexfer.train.place import find_place
+
+    place = find_place()
+    if place.rank == 0:
+        return False
+    try:
+        with needs("train"):
+            from edgexfer.train.follow import follow
+        follow(place)
+    except EdgexferError as error:
+        raise EdgexferError(f"process {place.rank} of {place.size}: {error.message}", error.hint) from error
+    except (KeyboardInterrupt, SystemExit):
+        return True  # the first process says what to do
+    return True
 
 
 @contextmanager

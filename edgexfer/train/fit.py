@@ -29,6 +29,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from edgexfer.core.files import write_file
 from edgexfer.train.distributed import Job, lightning_environment, rank_and_size, send
+from edgexfer.train.network import DEPTHS
 from edgexfer.train.place import Place, find_place
 from edgexfer.train.share import ALONE, Share
 from edgexfer.train.shared_pixels import share_pixels
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 HISTORY, BEST, STATE = "history.csv", "best.safetensors", "trainer/last.safetensors"
 _FIGURES = ("train_loss", "val_loss", "val_top1", "val_macro_f1", "learning_rate", "seconds")
-_COLUMNS = ("epoch", "stage", *_FIGURES)
+COLUMNS = ("epoch", "stage", *_FIGURES)
 
 
 def fit(
@@ -75,7 +76,7 @@ def fit(
     with _led(trainee, folder / STATE, options):
         best = run_loop(trainee, folder, lambda row: _track(tracked, tracked_as or stage, row), **options)
     trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
-    trainee.network.cpu().eval()
+    trainee.network.cpu().to(memory_format=torch.contiguous_format).eval()
     return best
 
 
@@ -96,6 +97,8 @@ def run_loop(
     rank, size = rank_and_size()
     place = find_place() if size > 1 else Place()
     trainee.share = Share(rank, size)
+    if device == "cuda":  # cuDNN would turn every weight around in every step
+        trainee.network.to(memory_format=torch.channels_last)
     average = WeightAverage(trainee.schedule.ema) if trainee.schedule.ema else None
     keeper = KeepBest(folder, stage, on_row, average)
     callbacks: list[Callback] = [keeper] if average is None else [average, keeper]
@@ -112,7 +115,7 @@ def run_loop(
             devices=place.local_size,
             num_nodes=place.nodes,
             # Layers that are frozen in some epochs have no gradient then, and DDP would wait for it.
-            strategy=DDPStrategy(find_unused_parameters=len(set(trainee.schedule.trainable_groups)) > 1)
+            strategy=DDPStrategy(find_unused_parameters=trainee.schedule.trainable_groups != (DEPTHS,))
             if size > 1
             else "auto",
             # Quantizers need the float's full width: steps of 1/255 of a range get lost in bf16.
@@ -262,7 +265,7 @@ def _track(tracked: Tracking | None, stage: str, row: dict[str, Any]) -> None:
 
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_file(path, text.getvalue())
@@ -292,7 +295,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", message=r".*(num_workers|log_every_n_steps|GPU available).*")
-            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # DDP's, harmless
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # says DDP
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

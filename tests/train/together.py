@@ -6,6 +6,7 @@ python -m tests.train.together FOLDER     # in each process; srun's or torchrun'
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,33 @@ def network(seed: int = 0) -> DeployNetwork:
     return deploy_form(nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), HALF, 16, 16)
 
 
-def train(name: str, folder: Path, schedule: Schedule | None = None) -> tuple[DeployNetwork, dict[str, Any]]:
-    """Runs the variant `name`; returns its network and the record of its best epoch."""
+def train(name: str, folder: Path, *, cut: bool = False) -> tuple[DeployNetwork, dict[str, Any]]:
+    """Runs the variant `name`; returns its network and the record of its best epoch.
+
+    Args:
+        name: of the variant.
+        folder: where state is kept and found again.
+        cut: end with a KeyboardInterrupt in the middle of the second epoch.
+    """
     variant, learning = VARIANTS[name], network()
     teacher = network(1) if variant.taught else None
     with cache_of([stripes(kind, number, side=16) for number, kind in enumerate(CLASSES)]) as cache:
-        trainee = Trainee(learning, cache, CLASSES, TRAIN, VAL, schedule or variant.schedule, AS_IT_IS, teacher)
+        trainee = Trainee(learning, cache, CLASSES, TRAIN, VAL, variant.schedule, AS_IT_IS, teacher)
+        if cut:
+            trainee.training_step = _cut(trainee)  # type: ignore[method-assign]
         best = fit(trainee, folder, stage="finetune", patience=None, device="cpu")
     return learning, best
+
+
+def _cut(trainee: Trainee) -> Callable[[int, int], torch.Tensor]:
+    step = trainee.training_step
+
+    def cut(batch: int, batch_idx: int) -> torch.Tensor:
+        if (trainee.current_epoch, batch_idx) == (1, 1):
+            raise KeyboardInterrupt
+        return step(batch, batch_idx)
+
+    return cut
 
 
 def main() -> None:
@@ -81,13 +101,7 @@ def main() -> None:
     with leading(place):
         for name in VARIANTS:
             train(name, Path(sys.argv[1]) / name)
-        half = replace(VARIANTS["plain"].schedule, epochs=3)
-        with_cut(Path(sys.argv[1]) / "resumed", half)
-
-
-def with_cut(folder: Path, schedule: Schedule) -> None:
-    """Trains from the state that another run saved where there is any."""
-    train("plain", folder, schedule)
+        train("plain", Path(sys.argv[1]) / "resumed")  # from the state that lies there
 
 
 if __name__ == "__main__":
