@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.files import explained_write, write_file
 from edgexfer.core.preprocess import Preprocess
-from edgexfer.train.augment import Augmentation
+from edgexfer.train.auto_augmentation import augmentation_for
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import SPLIT, Checkpoint, empty_network, open_checkpoint
 from edgexfer.train.first_network import FirstNetwork, backbone_network, grown_network, with_fitted_head
@@ -76,10 +77,11 @@ def begin(partial: Path, sources: Sources, settings: FinetuneSettings, progress:
         ArtifactError: `sources.start` is no float checkpoint.
         EdgexferError: `partial` cannot be written.
     """
+    began = time.monotonic()
     device = usable_device(settings.device)
     start = _start(sources.start)
     known = () if start is None else start.labels
-    dataset = read_trainable(sources.data, sources.val, least_classes=1 if known else 2)
+    dataset = read_trainable(sources.data, sources.val, least_classes=1 if known else 2, group=settings.group)
     if start is None:
         plain = backbone_network(settings, len(dataset.labels))
         size = settings.input_size or fitting_input_size(dataset, find_backbone(settings.backbone).input_size)
@@ -90,7 +92,13 @@ def begin(partial: Path, sources: Sources, settings: FinetuneSettings, progress:
         partial.mkdir(parents=True)
     try:
         prepared = prepare(
-            dataset, preprocess, seed=settings.seed, strict=settings.strict, progress=progress, known=known
+            dataset,
+            preprocess,
+            seed=settings.seed,
+            strict=settings.strict,
+            progress=progress,
+            known=known,
+            near_duplicates=settings.near_duplicates,
         )
         try:
             torch.manual_seed(settings.seed)
@@ -100,7 +108,7 @@ def begin(partial: Path, sources: Sources, settings: FinetuneSettings, progress:
             else:
                 first = grown_network(start, prepared, settings, device)
             task = _task(partial, first, prepared, settings, device, start)
-            task = _with_unlabeled(task, sources.unlabeled, progress)
+            task = _with_unlabeled(dataclasses.replace(task, began=began), sources.unlabeled, progress)
         except BaseException:
             prepared.cache.close()
             raise
@@ -133,7 +141,7 @@ def go_on(partial: Path, sources: Sources, progress: Progress | None = None) -> 
         raise ArtifactError(f"{partial} cannot be resumed: {error}", "begin anew with --overwrite") from error
     before = _start(start)
     known = () if before is None else before.labels
-    dataset = read_trainable(sources.data, sources.val, least_classes=1 if known else 2)
+    dataset = read_trainable(sources.data, sources.val, least_classes=1 if known else 2, group=settings.group)
     if list(joined_labels(known, dataset.labels)) != labels:
         raise SettingsError(
             f"{sources.data} has the classes {', '.join(dataset.labels)}, the interrupted run had {', '.join(labels)}",
@@ -141,7 +149,7 @@ def go_on(partial: Path, sources: Sources, progress: Progress | None = None) -> 
         )
     prepared = prepare_again(dataset, preprocess, read_split(partial / SPLIT), labels, progress)
     log.info("resuming %s", partial)
-    first = FirstNetwork(network, record["pretrained"], record["mirror"])
+    first = FirstNetwork(network, record["pretrained"], record["mirror"], record["found"])
     task = _task(partial, first, prepared, settings, usable_device(settings.device), before)
     return _with_unlabeled(task, unlabeled, progress)
 
@@ -185,12 +193,13 @@ def _task(
         train=prepared.indices("train"),
         val=prepared.indices("val"),
         settings=settings,
-        augmentation=Augmentation(mirror=first.mirror),
+        augmentation=augmentation_for(settings, len(prepared.indices("train")), mirror=first.mirror),
         pretrained=first.pretrained,
         device=device,
         folder=partial,
         tracked=Tracking(),
         start=start,
+        found=first.found,
     )
 
 
@@ -209,6 +218,7 @@ def _record_of(task: Task) -> dict[str, Any]:
         "preprocess": task.prepared.cache.preprocess.to_json(),
         "pretrained": task.pretrained,
         "mirror": task.augmentation.mirror,
+        "found": task.found,
     }
 
 

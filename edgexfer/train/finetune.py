@@ -16,11 +16,14 @@ from typing import Any
 from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.staging import refuse_existing
+from edgexfer.train.adapt import ROUNDS
 from edgexfer.train.begin import RUN, START, Sources, begin, go_on, read_record, write_record
 from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, save_checkpoint, versions
 from edgexfer.train.distributed import leading
+from edgexfer.train.earlier_task import exemplars_to_keep, rows_before
 from edgexfer.train.fit import BEST, STATE
 from edgexfer.train.memory import keep_freed_memory
+from edgexfer.train.plan import PLAN
 from edgexfer.train.prepared import Progress, read_trainable
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.split import dataset_digest
@@ -107,7 +110,7 @@ def _check_partial(partial: Path, *, resume: bool, overwrite: bool) -> None:
 
 def _is_ours(partial: Path) -> bool:
     # A mistyped --out must not cost the user's files.
-    own = {RUN, START, SPLIT, HISTORY, BEST, Path(STATE).parts[0]}
+    own = {RUN, START, PLAN, SPLIT, HISTORY, BEST, Path(STATE).parts[0], ROUNDS}
     return partial.is_dir() and all(path.name in own or path.suffix == ".tmp" for path in partial.iterdir())
 
 
@@ -145,10 +148,12 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         "dataset_digest": dataset_digest(prepared.rows),
         "images_left_out": [dataclasses.asdict(item) for item in prepared.intake.rejected],
         "trackers": record.get("trackers", []),
+        "found": task.found,
         "strategy_notes": task.notes,
         "unlabeled": record["unlabeled"],
         "parent": None if task.start is None else task.start.digest,
     }
+    exemplars = exemplars_to_keep(task.network, prepared, task.start, per_class=task.settings.exemplars)
     return save_checkpoint(
         out,
         state=task.network.state_dict(),
@@ -157,6 +162,8 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         labels=prepared.labels,
         content=content,
         overwrite=overwrite,
+        earlier=() if task.start is None else rows_before(task.start, prepared.rows),
+        exemplars=None if exemplars is None else vars(exemplars),
     )
 
 
@@ -171,4 +178,8 @@ def dataset_of(checkpoint: Checkpoint, data: str | Path | None) -> Dataset:
         raise EdgexferError(
             f"the images of {checkpoint.folder} are not at {where}", "say where they are with --data DATA"
         )
-    return read_trainable(where, None if data is not None else checkpoint.manifest["val"])
+    val = None if data is not None else checkpoint.manifest["val"]
+    # What a checkpoint went on with may show few of its classes.
+    least = 1 if checkpoint.earlier_rows() else 2
+    group = checkpoint.manifest.get("settings", {}).get("group")
+    return read_trainable(where, val, group=group, least_classes=least)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from edgexfer.train.backbones import Normalization, find_backbone
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork, deploy_form
+from edgexfer.train.domain_shift import shift_of_rows
 from edgexfer.train.network import build_network, grow_head
 from edgexfer.train.prepared import Prepared
 from edgexfer.train.probe import features, fit_probe, write_head
@@ -29,11 +31,13 @@ class FirstNetwork:
         network: in deploy form, its head fitted.
         pretrained: where its weights came from; "none" for random ones.
         mirror: whether training may mirror images.
+        found: what was found out about the images on the way, JSON values: "probe" and "domain_shift".
     """
 
     network: DeployNetwork
     pretrained: str
     mirror: bool
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 def backbone_network(settings: FinetuneSettings, classes: int) -> tuple[nn.Module, str]:
@@ -56,15 +60,16 @@ def with_fitted_head(
     normalization = find_backbone(settings.backbone).normalization
     if pretrained == "none":
         _measure_batch_norms(network, prepared, normalization)
+    train, val = prepared.indices("train"), prepared.indices("val")
+    shift = shift_of_rows(network, normalization, prepared.cache, train, seed=settings.seed, device=device)
     side = prepared.cache.preprocess.height
     deployed = deploy_form(network, normalization, side, side).to(device)
-    train, val = prepared.indices("train"), prepared.indices("val")
     log.info("fitting the head on the features of %d images", len(train))
     probe = fit_probe(deployed, prepared.cache, prepared.class_ids, train, val)
     write_head(deployed.network, probe)
-    return FirstNetwork(
-        deployed, pretrained, probe.mirror_keeps_classes if settings.mirror is None else settings.mirror
-    )
+    mirror = probe.mirror_keeps_classes if settings.mirror is None else settings.mirror
+    found = {"probe": probe.to_json(), "domain_shift": None if shift is None else shift.to_json()}
+    return FirstNetwork(deployed, pretrained, mirror, found)
 
 
 def grown_network(start: Checkpoint, prepared: Prepared, settings: FinetuneSettings, device: str) -> FirstNetwork:

@@ -6,8 +6,10 @@ It is the best a small set can ask for at the price of one pass over the images,
 
 from __future__ import annotations
 
+import copy
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,13 +19,17 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.network import captured_features, channels_last, head_of
 from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.transferability import log_maximum_evidence
 
-_INVERSE_PENALTIES = (0.0001, 0.001, 0.01, 0.1)
+_INVERSE_PENALTIES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+_ENOUGH_VAL = 100  # from here on val tells the penalties apart better than folds of a small training set do
+_FOLDS, _FOLDED_IMAGES = 4, 512
 _BATCH = 64
 _LEAST_SPREAD = 0.2
 IMBALANCE = 1.5  # from here on, classes are weighted by how rare they are
@@ -36,14 +42,33 @@ class Probe:
     Attributes:
         weight: float32 [classes, features].
         bias: float32 [classes].
-        inverse_penalty: the C of scikit-learn that the validation images chose.
+        inverse_penalty: the C of scikit-learn.
+        chosen_on: what chose it: "val", "folds" of the training images, or "nothing" where a class has one image.
+        folds_top1: top-1 of training images by heads that had not seen them, 0 to 1: how well the frozen features
+            fit, and so how much there is to learn; None where a class has one image.
+        evidence: LogME of the training images, see train/transferability.py.
+        forward_ms: time of one image through the network, in milliseconds.
         mirror_keeps_classes: whether mirrored images are still recognised, so that training may mirror.
     """
 
     weight: Tensor
     bias: Tensor
     inverse_penalty: float
+    chosen_on: str
+    folds_top1: float | None
+    evidence: float
+    forward_ms: float
     mirror_keeps_classes: bool
+
+    def to_json(self) -> dict[str, float | str | None]:
+        """Returns the figures for the record."""
+        return {
+            "inverse_penalty": self.inverse_penalty,
+            "chosen_on": self.chosen_on,
+            "folds_top1": None if self.folds_top1 is None else round(self.folds_top1, 4),
+            "log_maximum_evidence": round(self.evidence, 4),
+            "forward_ms": round(self.forward_ms, 3),
+        }
 
 
 @torch.inference_mode()
@@ -68,7 +93,8 @@ def fit_probe(
 ) -> Probe:
     """Fits the head on the images `train`; the network itself is not changed.
 
-    The penalty is chosen as the best epoch is: by top-1 on the validation images, of equals by the loss.
+    The penalty is chosen as the best epoch is, by top-1 on the validation images, of equals by the loss; where these
+    are few, by folds of the training images.
 
     Whether mirroring keeps the classes is asked of the images: the head, fitted on upright images, must recognise
     the mirrored validation images nearly as well. A mirrored "b" is a "d"; a mirrored bee is a bee.
@@ -80,14 +106,24 @@ def fit_probe(
         train: rows to fit on.
         val: rows to choose the penalty with, and to judge the mirror.
     """
+    began = time.perf_counter()
     seen = features(network, cache, train)
+    forward_ms = 1000 * (time.perf_counter() - began) / len(train)
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
     # A feature that hardly ever varies would get a weight in the hundreds, and 8 bits could not hold the others.
     spread = np.maximum(spread, _LEAST_SPREAD * spread.mean() + 1e-6)
     x, y = (seen - mean) / spread, class_ids[train]
     judged = (features(network, cache, val) - mean) / spread, class_ids[val]
-    fitted = [_regression(penalty, x, y) for penalty in _INVERSE_PENALTIES]
-    chosen = max(fitted, key=lambda model: (model.score(*judged), -_loss(model, *judged)))
+    if len(val) >= _ENOUGH_VAL or np.bincount(y)[np.unique(y)].min() < 2:
+        chosen_on = "val" if len(val) >= _ENOUGH_VAL else "nothing"
+        fitted = _path(_INVERSE_PENALTIES if chosen_on == "val" else _INVERSE_PENALTIES[-1:], x, y)
+        chosen = max(fitted, key=lambda model: (model.score(*judged), -_loss(model, *judged)))
+        folds_top1 = max(_by_fold((float(chosen.C),), x, y).values(), default=(None,))[0]
+    else:
+        by_fold = _by_fold(_INVERSE_PENALTIES, x, y)
+        penalty = max(by_fold, key=lambda penalty: by_fold[penalty])
+        chosen_on, folds_top1 = "folds", by_fold[penalty][0]
+        chosen = _path((penalty,), x, y)[0]
     upright = chosen.score(*judged)
     mirrored = chosen.score((features(network, cache, val, mirrored=True) - mean) / spread, class_ids[val])
     # Two images of noise are forgiven; a class that mirrors into another loses far more.
@@ -98,6 +134,10 @@ def fit_probe(
         torch.from_numpy(weight).float(),
         torch.from_numpy(intercepts - weight @ mean).float(),
         float(chosen.C),
+        chosen_on,
+        folds_top1,
+        log_maximum_evidence(seen, y),
+        forward_ms,
         bool(keeps),
     )
 
@@ -110,9 +150,44 @@ def write_head(network: nn.Module, probe: Probe) -> None:
         head.bias.copy_(probe.bias)
 
 
-def _regression(penalty: float, x: NDArray[np.float32], y: NDArray[np.int64]) -> LogisticRegression:
+def _path(penalties: Sequence[float], x: NDArray[np.float32], y: NDArray[np.int64]) -> list[LogisticRegression]:
+    """Fits a head for each penalty, strongest first, each from where the one before it ended."""
+    model = LogisticRegression(max_iter=1000, tol=1e-3, class_weight=_class_weight(y), warm_start=True)
     with _stopping_early_is_fine():
-        return LogisticRegression(C=penalty, max_iter=1000, tol=1e-3, class_weight=_class_weight(y)).fit(x, y)
+        return [copy.deepcopy(model.set_params(C=penalty).fit(x, y)) for penalty in penalties]
+
+
+def _by_fold(
+    penalties: Sequence[float], x: NDArray[np.float32], y: NDArray[np.int64]
+) -> dict[float, tuple[float, float]]:
+    """Returns top-1 and minus the loss of left-out images for each penalty; nothing where a class has one image."""
+    kept = _some(y, _FOLDED_IMAGES)
+    # Rotated into the images' own span a ridge penalty and its solution are the same, with fewer numbers to find.
+    left, singular, _ = np.linalg.svd(x[kept], full_matrices=False)
+    x, y = left * singular, y[kept]
+    rare = int(np.bincount(y)[np.unique(y)].min())
+    if rare < 2:
+        return {}
+    found = dict.fromkeys(penalties, (0.0, 0.0))
+    for train, test in StratifiedKFold(min(_FOLDS, rare), shuffle=True, random_state=0).split(x, y):
+        for penalty, model in zip(penalties, _path(penalties, x[train], y[train]), strict=True):
+            share = len(test) / len(y)
+            right, loss = found[penalty]
+            found[penalty] = (
+                right + share * float(model.score(x[test], y[test])),
+                loss - share * _loss(model, x[test], y[test]),
+            )
+    return found
+
+
+def _some(y: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Returns the rows of up to `most` images, drawn class by class in turn, ascending."""
+    drawn = np.random.default_rng(0).permutation(len(y))
+    place = np.zeros(len(y), dtype=np.int64)
+    for label in np.unique(y):
+        own = drawn[y[drawn] == label]
+        place[own] = np.arange(len(own))
+    return np.sort(drawn[np.argsort(place[drawn], kind="stable")][:most])
 
 
 def _loss(model: LogisticRegression, x: NDArray[np.float32], y: NDArray[np.int64]) -> float:

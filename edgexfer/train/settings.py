@@ -27,7 +27,10 @@ class FinetuneSettings:
         learning_rate: of the classifier at its peak; None lets the number of images decide.
         layer_decay: factor on the rate from one depth group to the one before it.
         label_smoothing: 0 to 1.
-        patience: epochs without a higher top-1 on the validation images after which training ends.
+        patience: epochs without a higher top-1 on the validation images after which training ends; a third of the
+            epochs where that is more.
+        last_groups: how many of eight runs of layers learn with `last-n`, the classifier counted.
+        time_budget_s: seconds that `auto` plans to stay within, reading the images included; None for no limit.
         input_size: side of the square input in pixels; None lets the photographs decide.
         resize: "cover" fills the square and cuts what hangs over; "stretch" keeps all of the image.
         mirror: whether training mirrors images; None asks the images whether their classes survive it.
@@ -52,7 +55,7 @@ class FinetuneSettings:
 
     backbone: str = DEFAULT
     weights: str = "auto"
-    strategy: str = "finetune"
+    strategy: str = "auto"
     epochs: int | None = None
     steps: int | None = None
     batch_size: int = 32
@@ -60,6 +63,8 @@ class FinetuneSettings:
     layer_decay: float = 0.8
     label_smoothing: float = 0.1
     patience: int = 3
+    last_groups: int = 3
+    time_budget_s: float | None = None
     input_size: int | None = None
     resize: Literal["cover", "stretch"] = "cover"
     mirror: bool | None = None
@@ -89,6 +94,8 @@ class FinetuneSettings:
             "layer_decay": (self.layer_decay, 0.01, 1.0),
             "label_smoothing": (self.label_smoothing, 0.0, 0.9),
             "patience": (self.patience, 1, 100_000),
+            "last_groups": (self.last_groups, 1, 8),
+            "time_budget_s": (self.time_budget_s, 1, 1e9),
             "input_size": (self.input_size, 32, 2048),
             "augmentation_strength": (self.augmentation_strength, 0.0, 3.0),
             "random_erasing": (self.random_erasing, 0.0, 1.0),

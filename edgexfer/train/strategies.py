@@ -2,51 +2,94 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+import torch
+
 from edgexfer.core.errors import SettingsError, did_you_mean
-from edgexfer.train.fit import fit
+from edgexfer.train.adapt import adapt_to
+from edgexfer.train.learn import learn
+from edgexfer.train.network import DEPTHS, head_of
+from edgexfer.train.plan import plan
+from edgexfer.train.probe import features
+from edgexfer.train.prototype import prototype_head
+from edgexfer.train.suited import schedule, suited
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.trainee import Schedule
+from edgexfer.train.update import update_from
 
 Strategy = Callable[[Task], dict[str, Any]]
-_IMAGES_SEEN = 10_000  # by `finetune` unless told otherwise: this many in all, but between 4 and 10 epochs
-_RATE, _RATE_IMAGES, _LEAST_RATE = 5e-4, 1500, 3e-5
-_SCRATCH_RATE = 2e-3
+
+
+def auto(task: Task) -> dict[str, Any]:
+    """Looks at the images and at what the frozen features make of them, chooses one of the others, and says why."""
+    chosen = plan(task)
+    return STRATEGIES[chosen.strategy](chosen.applied_to(task))
 
 
 def linear_probe(task: Task) -> dict[str, Any]:
-    """The backbone stays a fixed feature extractor; only its head is fitted, which was done before."""
-    return _fit(task, Schedule(epochs=0, seed=task.settings.seed))
+    """The backbone stays a fixed feature extractor; only its head is fitted, which was done before.
+
+    "Do Better ImageNet Models Transfer Better?", Kornblith et al. 2019; edgexfer/train/probe.py.
+    """
+    return learn(task, Schedule(epochs=0))
+
+
+def prototype(task: Task) -> dict[str, Any]:
+    """Class means of normalised features are the head: one image a class is enough, and a class more trains nothing.
+
+    Snell et al. 2017, Wang et al. 2019; edgexfer/train/prototype.py.
+    """
+    if task.start is None:  # else the head has grown already, by the same means, and the old classes stay as they were
+        network, prepared = task.network.to(task.device), task.prepared
+        seen = features(network, prepared.cache, task.train)
+        _, head = head_of(network.network)
+        weight, bias = prototype_head(seen, prepared.class_ids[task.train], head.out_features)
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(weight))
+            head.bias.copy_(torch.from_numpy(bias))
+    return learn(task, Schedule(epochs=0))
 
 
 def finetune(task: Task) -> dict[str, Any]:
-    """All layers learn, earlier ones at a smaller rate; what the head alone could do is never lost."""
-    settings = task.settings
-    epochs = settings.epochs
-    if epochs is None:
-        epochs = min(10, max(4, math.ceil(_IMAGES_SEEN / len(task.train))))
-    schedule = Schedule(
-        epochs=epochs,
-        batch_size=min(settings.batch_size, len(task.train)),
-        learning_rate=settings.learning_rate or _rate(task),
-        layer_decay=settings.layer_decay,
-        label_smoothing=settings.label_smoothing,
-        seed=settings.seed,
-    )
-    if task.pretrained == "none":
-        schedule = replace(schedule, layer_decay=1.0)
-    return _fit(task, schedule)
+    """All layers learn, earlier ones at a smaller rate; what the head alone could do is never lost.
+
+    Discriminative fine-tuning, Howard and Ruder 2018, section 3.2; the head first, Kumar et al. 2022.
+    """
+    how = suited(task)
+    return learn(task, schedule(task, how), patience=how.patience)
 
 
-def _rate(task: Task) -> float:
-    # Few images, small steps: 244 photographs lost 6 points in one epoch at 5e-4 (docs/log.md).
-    if task.pretrained == "none":
-        return _SCRATCH_RATE
-    return max(_LEAST_RATE, _RATE * min(1.0, (len(task.train) / _RATE_IMAGES) ** 1.5))
+def gradual(task: Task) -> dict[str, Any]:
+    """The head learns first, then the layers before it too, in four steps over the first half of the epochs.
+
+    Gradual unfreezing, Howard and Ruder 2018, section 3.3.
+    """
+    how = suited(task)
+    step = max(1, how.epochs // 8)
+    groups = tuple(depth for depth in (1, 2, DEPTHS // 2) for _ in range(step))
+    return learn(task, schedule(task, how, trainable_groups=(*groups, DEPTHS)), patience=how.patience)
+
+
+def last_n(task: Task) -> dict[str, Any]:
+    """The last layers learn, the others stay: `last_groups` of eight runs of layers, the head among them.
+
+    "How transferable are features in deep neural networks?", Yosinski et al. 2014.
+    """
+    how = suited(task)
+    groups = (min(DEPTHS, task.settings.last_groups),)
+    return learn(task, schedule(task, how, trainable_groups=groups), patience=how.patience)
+
+
+def adapt(task: Task) -> dict[str, Any]:
+    """A trained network meets images of another domain that nobody labelled; it stays as it was where that hurts."""
+    return adapt_to(task, auto)
+
+
+def update(task: Task) -> dict[str, Any]:
+    """A trained network meets new images or new classes and keeps what it knew."""
+    return update_from(task)
 
 
 def find_strategy(name: str) -> Strategy:
@@ -60,12 +103,13 @@ def find_strategy(name: str) -> Strategy:
     return STRATEGIES[name]
 
 
-STRATEGIES: dict[str, Strategy] = {"finetune": finetune, "linear-probe": linear_probe}
-
-
-def _fit(task: Task, schedule: Schedule) -> dict[str, Any]:
-    trainee = Trainee(
-        task.network, task.prepared.cache, task.prepared.class_ids, task.train, task.val, schedule, task.augmentation
-    )
-    patience, device = task.settings.patience, task.device
-    return fit(trainee, task.folder, stage="finetune", patience=patience, device=device, tracked=task.tracked)
+STRATEGIES: dict[str, Strategy] = {
+    "auto": auto,
+    "linear-probe": linear_probe,
+    "prototype": prototype,
+    "finetune": finetune,
+    "gradual": gradual,
+    "last-n": last_n,
+    "adapt": adapt,
+    "update": update,
+}

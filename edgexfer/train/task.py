@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Task:
         start: the checkpoint whose network goes on learning; None where it began from a pretrained backbone.
         unlabeled: pixels of images whose classes are not known, uint8 [images, H, W, 3]; None without --unlabeled.
         unlabeled_folder: where they lie.
+        found: what was found out before training, JSON values by name: "probe" (see probe.Probe), "domain_shift".
+        began: when the run began, in seconds of time.monotonic.
         notes: what a strategy found and decided, JSON values by name; it ends up in the manifest.
     """
 
@@ -54,6 +57,8 @@ class Task:
     start: Checkpoint | None = None
     unlabeled: PixelCache | None = None
     unlabeled_folder: Path | None = None
+    found: dict[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
     notes: dict[str, Any] = field(default_factory=dict)
 
 

@@ -1,0 +1,92 @@
+"""Rates and epochs that suit the data: how many images there are, and how well the frozen features fit them already.
+
+Features that fit (photographs of things, the head recognises nearly all) are spoilt by large steps: 244 photographs of
+insects lost 6 points in one epoch at 5e-4. Features that do not fit have to change, and on few images they do so at
+large rates alone: 5 images of each of 10 hand signs gave 60 % frozen, 83 % at 5e-4, 86 % at 1e-3 (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from edgexfer.train.task import Task
+from edgexfer.train.trainee import Schedule
+
+_FITS, _FITS_NOT = 0.06, 0.12  # error of the frozen features' head on images it has not seen
+_GENTLE_RATE, _GENTLE_IMAGES, _LEAST_RATE = 5e-4, 1500, 3e-5
+_BOLD_RATE, _BOLD_IMAGES = 1e-3, 500
+_SCRATCH_RATE = 2e-3
+_IMAGES_SEEN = 10_000  # in all, but between 4 and 10 epochs
+_MOST_EPOCHS = 40
+_STEP_COST = 4.0  # a training step's time in forward passes: forward, backward twice as long, augmentation, optimizer
+
+
+@dataclass(frozen=True)
+class Suited:
+    """How a network should learn from these images.
+
+    Attributes:
+        learning_rate: of the classifier at its peak.
+        epochs: passes over the training images.
+        patience: epochs without a better one after which training ends.
+        reason: why, in words.
+    """
+
+    learning_rate: float
+    epochs: int
+    patience: int
+    reason: str
+
+
+def suited(task: Task) -> Suited:
+    """Returns what suits the task's images; what its settings say counts more."""
+    settings, images = task.settings, len(task.train)
+    rate, epochs, reason = _suited(images, task.found.get("probe"), scratch=task.pretrained == "none")
+    epochs = settings.epochs or epochs
+    return Suited(settings.learning_rate or rate, epochs, max(settings.patience, epochs // 3), reason)
+
+
+def schedule(task: Task, how: Suited, **more: Any) -> Schedule:
+    """Returns the Schedule of `how` with the task's settings; `more` are further fields of it."""
+    settings = task.settings
+    return Schedule(
+        epochs=how.epochs,
+        batch_size=min(settings.batch_size, len(task.train)),
+        learning_rate=how.learning_rate,
+        layer_decay=1.0 if task.pretrained == "none" else settings.layer_decay,
+        label_smoothing=settings.label_smoothing,
+        seed=settings.seed,
+        **more,
+    )
+
+
+def affordable_epochs(task: Task, seconds: float) -> int | None:
+    """Returns how many epochs `seconds` allow, by the time that the frozen features took; None where it is unknown."""
+    probe = task.found.get("probe")
+    if probe is None:
+        return None
+    epoch = probe["forward_ms"] * (_STEP_COST * len(task.train) + len(task.val)) / 1000
+    return int(seconds / max(epoch, 1e-6))
+
+
+def _suited(images: int, probe: dict[str, Any] | None, *, scratch: bool) -> tuple[float, int, str]:
+    epochs = min(10, max(4, math.ceil(_IMAGES_SEEN / images)))
+    if scratch:
+        return _SCRATCH_RATE, epochs, "random weights: large steps"
+    gentle = max(_LEAST_RATE, _GENTLE_RATE * min(1.0, (images / _GENTLE_IMAGES) ** 1.5))
+    if probe is None:
+        return gentle, epochs, f"a network that knows the task, {images} images: small steps"
+    if probe["folds_top1"] is None:
+        return _GENTLE_RATE, _MOST_EPOCHS, "a class with one image"
+    error = 1 - probe["folds_top1"]
+    share = min(1.0, max(0.0, (error - _FITS) / (_FITS_NOT - _FITS)))
+    bold = _BOLD_RATE * min(1.0, (_BOLD_IMAGES / images) ** 0.6)
+    rate = math.exp((1 - share) * math.log(gentle) + share * math.log(max(bold, gentle)))
+    if share > 0:
+        # Steps count where much is to be learned: 50 images in 10 epochs are 20 steps.
+        epochs = max(epochs, min(_MOST_EPOCHS, round(250 / math.sqrt(images))))
+    fit = "do not fit" if share == 1 else "nearly fit" if share > 0 else "fit"
+    size = "large" if share == 1 else "middling" if share > 0 else "small"
+    return rate, epochs, f"the frozen features {fit} (error {100 * error:.1f} % on images left out): {size} steps"
