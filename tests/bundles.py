@@ -19,6 +19,7 @@ from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.target import Target
+from edgexfer.core.unknown import SCORE
 
 REFERENCES = 16
 GAIN = 8.0
@@ -37,8 +38,12 @@ def make_bundle(
     gates: dict[str, Any] | None = None,
     name: str = "tiny",
     seed: int = 0,
+    known_from: float | None = None,
 ) -> Path:
-    """Writes a bundle to `folder` (created) and returns it; skips the test where onnx is not installed."""
+    """Writes a bundle to `folder` (created) and returns it; skips the test where onnx is not installed.
+
+    With `known_from` it calls images with a lower score unknown; without, it is as bundles were before there was that.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(hue_model(len(labels), size))
     pixels = np.random.default_rng(seed).integers(0, 256, (REFERENCES, size, size, 3), dtype=np.uint8)
@@ -57,6 +62,9 @@ def make_bundle(
         "accuracy": {precision: {"top1": 1.0, "macro_f1": 1.0, "images": REFERENCES, "split": "test"}},
         "provenance": {},
     }
+    if known_from is not None:
+        chosen = {"known_from": known_from, "val": 0.95, "generated": {}}
+        content["unknown"] = {"score": SCORE, "known_share": 0.95, "images": 100, "precisions": {precision: chosen}}
     write_manifest(folder, "bundle", content)
     return folder
 

@@ -30,6 +30,7 @@ def print_checkpoint(folder: Path, manifest: dict[str, Any]) -> None:
     )
     show.line(_epochs(manifest["best_epoch"], folder / "history.csv", manifest["quantization"] is not None))
     _print_figures(metrics, manifest.get("float_metrics") or {})
+    _print_temperature(manifest.get("temperature"), quantized=manifest["quantization"] is not None)
     judged = "test" if "test" in metrics else "val"
     _print_weakest(manifest["labels"], metrics[judged]["confusion"], judged)
     _print_left_out(manifest.get("images_left_out") or [])
@@ -63,6 +64,22 @@ def _print_figures(metrics: dict[str, Any], before: dict[str, Any]) -> None:
             show.percent(figures["calibration_error"]),
         )
     show.console().print(made)
+
+
+def _print_temperature(record: dict[str, Any] | None, *, quantized: bool) -> None:
+    if record is None:
+        return
+    divided = f"scores: made honest by a temperature of {record['temperature']:.2f}"
+    if quantized:
+        show.line(f"{divided}, which the float network was given")
+        return
+    changes = [
+        f"{split} {show.percent(figures['calibration_error'])} -> "
+        f"{show.percent(record['after'][split]['calibration_error'])}"
+        for split, figures in record["before"].items()
+    ]
+    images = show.count(record["images"], "validation image")
+    show.line(f"{divided}, fitted on {images}; calibration error {', '.join(changes)}")
 
 
 def points(difference: float) -> str:

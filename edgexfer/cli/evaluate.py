@@ -75,6 +75,9 @@ def print_evaluation(result: Evaluation) -> None:
     show.line(f"                              {interval}", "dim")
     show.line(f"macro F1            {show.percent(result.macro_f1):>7}")
     show.line(f"calibration error   {show.percent(result.ece):>7}")
+    if result.known_from is not None:
+        share = show.percent(result.unknown_share)
+        show.line(f"called unknown      {share:>7}   score below {show.percent(result.known_from)}")
     show.console().print(_classes(result))
     if confused := result.confused():
         show.line("most confused", "bold")

@@ -26,8 +26,10 @@ from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
 from edgexfer.core.target import Target
+from edgexfer.core.unknown import KNOWN_SHARE, check_known_share
 
 if TYPE_CHECKING:
+    from edgexfer.core.bundle import Bundle
     from edgexfer.flow.export import Exported
 
 
@@ -46,6 +48,10 @@ def export(
     ] = None,
     device: DeviceOption = None,
     on: OnOption = None,
+    known_share: Annotated[
+        float | None,
+        typer.Option("--known-share", metavar="X", help="Of images like val's not called unknown; by default 0.95."),
+    ] = None,
     overwrite: OverwriteOption = False,
     logger: LoggerOption = None,
     tracking: TrackingOption = None,
@@ -63,6 +69,8 @@ def export(
     bundle = named(out) if out else default_bundle(run)
     if epochs is not None and epochs < 0:
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
+    share = KNOWN_SHARE if known_share is None else known_share
+    check_known_share(share)
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
@@ -78,6 +86,7 @@ def export(
             epochs=epochs,
             device=device.value if device else "auto",
             on=tuple(on or ()),
+            known_share=share,
             overwrite=overwrite,
             progress=moved,
             tracked=tracked,
@@ -149,4 +158,19 @@ def print_exported(made: Exported) -> None:
     for warning in made.warnings:
         show.warn(warning)
     show.line(made.decision)
+    _print_unknown(made.bundle)
     show.line(f"bundle: {made.bundle.folder}", "bold green")
+
+
+def _print_unknown(bundle: Bundle) -> None:
+    record = bundle.manifest.get("unknown")
+    if record is None or bundle.known_from is None:
+        return
+    found = record["precisions"][bundle.precision]
+    others = f", and of the others held out {show.percent(found['held_out'])}" if "held_out" in found else ""
+    made = ", ".join(f"{kind} {show.percent(share)}" for kind, share in found["generated"].items())
+    show.line(
+        f"unknown: images with a score below {show.percent(bundle.known_from)}; {show.percent(found['val'])} of "
+        f"{show.count(record['images'], 'validation image')} stay known{others}"
+    )
+    show.line(f"         called so of pictures made of random numbers: {made}", "dim")

@@ -28,6 +28,8 @@ def predict(
 ) -> None:
     """Say what each image shows, and how sure the network is.
 
+    An image that is unlike those of the training, as far as its score can tell, is marked as unknown.
+
     An image that cannot be read is named, the others are still answered, and the exit code is 2.
     """
     from edgexfer.runtime.classifier import load
@@ -50,7 +52,8 @@ def predict(
             if not as_json:
                 _print(path, prediction, top, _columns(images, classifier))
         if as_json:
-            record = {"kind": "predictions", "format_version": 1, "bundle": classifier.bundle.digest}
+            record: dict[str, Any] = {"kind": "predictions", "format_version": 1, "bundle": classifier.bundle.digest}
+            record["known_from"] = classifier.known_from
             show.write_record({**record, "predictions": answers}, "-")
             for failure in failures:
                 show.failed(failure)
@@ -60,7 +63,8 @@ def predict(
 
 def _answer(path: Path, prediction: Prediction, top: int) -> dict[str, Any]:
     ranked = [{"label": label, "score": score} for label, score in prediction.top(top)]
-    return {"path": str(path), "label": prediction.label, "score": prediction.score, "top": ranked}
+    said = {"path": str(path), "label": prediction.label, "score": prediction.score, "unknown": prediction.unknown}
+    return {**said, "top": ranked}
 
 
 def _columns(images: list[Path], classifier: Classifier) -> tuple[int, int]:
@@ -75,4 +79,5 @@ def _print(path: Path, prediction: Prediction, top: int, widths: tuple[int, int]
         shown = name if rank == 0 else ""
         style = "bold" if rank == 0 else "dim"
         text = f"{shown:<{widths[0]}}  {show.printable(label):<{widths[1]}}  {100 * score:5.1f} %"
-        show.line(text, style if top > 1 else "")
+        mark = "  unknown" if rank == 0 and prediction.unknown else ""
+        show.line(text + mark, style if top > 1 else "")

@@ -15,7 +15,8 @@
 Keys of the manifest: name, labels, labels_sha256, preprocess, target (snapshot), precision (of
 `model.onnx`), candidates ({precision: file}, `model.onnx` first; absent where there is but that),
 simulated (true where accuracy was measured by another engine than the target's), parent (digest of
-the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images", "split"}}), provenance.
+the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images", "split"}}), unknown (which images are called so,
+edgexfer/core/unknown.py; absent in older bundles), provenance.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import read_manifest
 from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.target import Target, target_from_json
+from edgexfer.core.unknown import threshold_of
 
 MODEL = "model.onnx"
 REFERENCE = "reference.npz"
@@ -88,6 +90,15 @@ class Bundle:
         """SHA-256 of `model`, as the manifest has it."""
         return str(self.manifest["files"][self.candidates[self.precision]]["sha256"])
 
+    @property
+    def known_from(self) -> float | None:
+        """The score below which `model` calls an image unknown; None where nothing is, as in older bundles.
+
+        Raises:
+            ArtifactError: the manifest's record of it is not one.
+        """
+        return threshold_of(self.manifest.get("unknown"), self.precision, str(self.folder))
+
     def at(self, precision: str) -> Bundle:
         """Returns the same bundle with another of its candidates chosen.
 
@@ -132,4 +143,6 @@ def open_bundle(folder: str | Path) -> Bundle:
             raise ArtifactError(f"bundle {path} lacks {name}", "make the bundle again")
     if recorded != labels_digest(labels):
         raise ArtifactError(f"{path}: labels do not match labels_sha256", "make the bundle again")
-    return Bundle(path, manifest, labels, preprocess, target)
+    opened = Bundle(path, manifest, labels, preprocess, target)
+    _ = opened.known_from  # refused now, not when the first image comes
+    return opened

@@ -19,11 +19,13 @@ from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
 from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Precision, Target, load_calibration
 from edgexfer.core.threads import Progress
+from edgexfer.core.unknown import KNOWN_SHARE, check_known_share
 from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice, choose, judge
 from edgexfer.flow.on import OnDevice, build_on, deliver
-from edgexfer.flow.ship import write_shipped
+from edgexfer.flow.ship import kept_candidates, write_shipped
 from edgexfer.flow.track import track_export
+from edgexfer.flow.unknown import find_thresholds
 from edgexfer.gate.measure.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
@@ -67,6 +69,7 @@ def export(
     epochs: int | None = None,
     device: str = "auto",
     on: Sequence[str] = (),
+    known_share: float = KNOWN_SHARE,
     overwrite: bool = False,
     progress: Progress | None = None,
     tracked: Tracking | None = None,
@@ -82,6 +85,7 @@ def export(
         epochs: of quantization-aware training; None lets the number of images decide.
         device: where to train: "auto", "cpu" or "cuda".
         on: hosts, as `ssh` takes them, that build and measure the candidates; what the first finds best is shipped.
+        known_share: of images like the validation images that shall not be called unknown, 0.5 to 1.
         overwrite: replace an older `out`.
         progress: called with (done, all) while images are read.
         tracked: where the bundle is logged, in the run that fine-tuning began where it has one; whoever opened it ends
@@ -92,6 +96,7 @@ def export(
         EdgexferError: see `compress`, `train.export.export`, `evaluate` and `flow.on.build_on`.
     """
     refuse_existing(out, overwrite=overwrite)
+    check_known_share(known_share)
     checkpoint = open_checkpoint(run)
     target = dataclasses.replace(target, precision=_asked(checkpoint, target, precision))
     # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
@@ -104,7 +109,10 @@ def export(
         bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data)
         where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
         log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
-        made = _measured_on(on, bundle, where, out, overwrite) if on else _measured_here(bundle, where, out, overwrite)
+        if on:
+            made = _measured_on(on, bundle, where, out, known_share, overwrite)
+        else:
+            made = _measured_here(bundle, where, out, known_share, overwrite)
     if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
         doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
         made = dataclasses.replace(made, warnings=(*made.warnings, doubt))
@@ -163,7 +171,7 @@ def _quantized(
     )
 
 
-def _measured_here(bundle: Bundle, where: str | Path, out: Path, overwrite: bool) -> Exported:
+def _measured_here(bundle: Bundle, where: str | Path, out: Path, known_share: float, overwrite: bool) -> Exported:
     target = bundle.target
     missing = missing_here(target.backend)
     if missing is None and builder_of(find_backend(target.backend)) is not None:
@@ -187,14 +195,36 @@ def _measured_here(bundle: Bundle, where: str | Path, out: Path, overwrite: bool
                 *warnings,
             )
         choice = dataclasses.replace(choice, warnings=(*warnings, *choice.warnings))
-    shipped = write_shipped(bundle, choice, out, simulated=missing is not None, overwrite=overwrite)
-    return Exported(shipped, choice.measured, choice.decision, choice.warnings)
+    shipped, doubts = _shipped(bundle, choice, where, out, known_share, overwrite, simulated=missing is not None)
+    return Exported(shipped, choice.measured, choice.decision, (*choice.warnings, *doubts))
 
 
-def _measured_on(hosts: Sequence[str], bundle: Bundle, where: str | Path, out: Path, overwrite: bool) -> Exported:
+def _measured_on(
+    hosts: Sequence[str], bundle: Bundle, where: str | Path, out: Path, known_share: float, overwrite: bool
+) -> Exported:
     simulated = judge(bundle, where, backend="ort")
     devices = build_on(hosts, bundle, where, next(iter(simulated.values())).images)
     choice = next(device.choice for device in devices if device.choice is not None)
-    shipped = write_shipped(bundle, choice, out, simulated=False, overwrite=overwrite)
+    shipped, doubts = _shipped(bundle, choice, where, out, known_share, overwrite, simulated=False)
     devices = deliver(devices, shipped)
-    return Exported(shipped, choice.measured, choice.decision, choice.warnings, tuple(devices))
+    return Exported(shipped, choice.measured, choice.decision, (*choice.warnings, *doubts), tuple(devices))
+
+
+def _shipped(
+    bundle: Bundle,
+    choice: Choice,
+    where: str | Path,
+    out: Path,
+    known_share: float,
+    overwrite: bool,
+    *,
+    simulated: bool,
+) -> tuple[Bundle, tuple[str, ...]]:
+    """Writes what goes out, with its threshold for unknown images; returns it and what to say of the threshold."""
+    tried = {record.precision for record in choice.measured}  # an engine may have refused the others
+    names = [name for name in kept_candidates(bundle, choice.precision) if name in tried]
+    backend = bundle.target.backend if missing_here(bundle.target.backend) is None else "ort"
+    unknown, doubts = find_thresholds(
+        bundle, where, names=names, backend=backend, share=known_share, measured=choice.measured
+    )
+    return write_shipped(bundle, choice, out, simulated=simulated, overwrite=overwrite, unknown=unknown), doubts

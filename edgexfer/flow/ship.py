@@ -19,7 +19,15 @@ from edgexfer.flow.choose import Choice
 from edgexfer.gate.measure.measured import Measured, write_measured
 
 
-def write_shipped(bundle: Bundle, choice: Choice, out: Path, *, simulated: bool, overwrite: bool) -> Bundle:
+def write_shipped(
+    bundle: Bundle,
+    choice: Choice,
+    out: Path,
+    *,
+    simulated: bool,
+    overwrite: bool,
+    unknown: dict[str, Any] | None = None,
+) -> Bundle:
     """Writes the bundle with the chosen candidate as `model.onnx`.
 
     Where the device compiles engines the other candidates go along, since it may choose anew: after an update of
@@ -31,18 +39,21 @@ def write_shipped(bundle: Bundle, choice: Choice, out: Path, *, simulated: bool,
         out: the bundle's folder.
         simulated: whether another engine than the target's gave the accuracy.
         overwrite: replace an older `out`.
+        unknown: which images are called so, see edgexfer/core/unknown.py; None where none is.
 
     Raises:
         EdgexferError: `out` exists or cannot be written.
     """
     best = choice.precision
-    kept = [name for name in bundle.candidates if name == best or _compiles(bundle)]
-    files = {name: MODEL if name == best else f"{CANDIDATES}/{name}.onnx" for name in sorted(kept, key=best.__ne__)}
+    kept = kept_candidates(bundle, best)
+    files = {name: MODEL if name == best else f"{CANDIDATES}/{name}.onnx" for name in kept}
     own = ("kind", "format_version", "digest", "files", "candidates")
     content: dict[str, Any] = {key: value for key, value in bundle.manifest.items() if key not in own}
     content |= {"precision": best, "simulated": simulated, "accuracy": _accuracy(choice.measured)}
     if len(files) > 1:
         content["candidates"] = files
+    if unknown is not None:
+        content["unknown"] = unknown
     written = {REFERENCE, *bundle.candidates.values()}
     if "int8" not in kept:
         written.add(LAYERS)  # it is of a network that stays here
@@ -60,6 +71,11 @@ def write_shipped(bundle: Bundle, choice: Choice, out: Path, *, simulated: bool,
         if (bundle.folder / "engines").is_dir():
             shutil.copytree(bundle.folder / "engines", stage / "engines")
     return open_bundle(out)
+
+
+def kept_candidates(bundle: Bundle, best: str) -> list[str]:
+    """Returns the precisions that go out where `best` is chosen, that one first."""
+    return [best, *(name for name in bundle.candidates if name != best and _compiles(bundle))]
 
 
 def _compiles(bundle: Bundle) -> bool:

@@ -1,7 +1,8 @@
 """Classifier: a bundle in, predictions out. What an application on the device uses.
 
 with load("signs.edgx") as classifier:
-    classifier("photo.jpg").label
+    prediction = classifier("photo.jpg")
+    prediction.label if not prediction.unknown else "something else"
     for prediction in classifier.stream(frames): ...
 """
 
@@ -67,6 +68,7 @@ class Classifier:
         labels: class names in the order of the probabilities.
         preprocess: how an image becomes the network's pixels.
         backend: name of the backend that runs it.
+        known_from: the score below which a prediction is `unknown`; None where the bundle has no such threshold.
     """
 
     def __init__(self, bundle: Bundle, session: Session, backend: str) -> None:
@@ -74,6 +76,7 @@ class Classifier:
         self.backend = backend
         self.labels = bundle.labels
         self.preprocess: Preprocess = bundle.preprocess
+        self.known_from = bundle.known_from
         self._session = session
 
     def __call__(self, image: Source) -> Prediction:
@@ -86,7 +89,7 @@ class Classifier:
             ImageError: it cannot be decoded.
             BackendError: the engine failed, or this classifier is closed.
         """
-        return Prediction(self._session.run(pixels(image, self.preprocess)[np.newaxis])[0], self.labels)
+        return self._prediction(self._session.run(pixels(image, self.preprocess)[np.newaxis])[0])
 
     def batch(self, images: Iterable[Source], batch_size: int = 32) -> list[Prediction]:
         """Classifies many images, `batch_size` at a time; returns one prediction each, in their order.
@@ -102,7 +105,7 @@ class Classifier:
         remaining = iter(images)
         while chunk := [pixels(image, self.preprocess) for image in islice(remaining, batch_size)]:
             rows = self._session.run(np.stack(chunk))
-            predictions.extend(Prediction(row, self.labels) for row in rows)
+            predictions.extend(self._prediction(row) for row in rows)
         return predictions
 
     def stream(self, frames: Iterable[Source]) -> Iterator[Prediction]:
@@ -128,7 +131,7 @@ class Classifier:
             current = decoder.submit(fetch).result()
             while current is not None:
                 upcoming = decoder.submit(fetch)
-                yield Prediction(self._session.run(current[np.newaxis])[0], self.labels)
+                yield self._prediction(self._session.run(current[np.newaxis])[0])
                 current = upcoming.result()
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -145,6 +148,9 @@ class Classifier:
         if len(batch) == 0:
             return np.empty((0, len(self.labels)), np.float32)
         return self._session.run(batch)
+
+    def _prediction(self, row: NDArray[np.float32]) -> Prediction:
+        return Prediction(row, self.labels, self.known_from)
 
     def close(self) -> None:
         """Frees what the engine holds. May be called twice."""

@@ -111,7 +111,8 @@ def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]
             "dataset_digest": record["dataset_digest"],
             "images": dict(sorted(Counter(row.split for row in checkpoint.rows).items())),
             "trained_with": record["versions"],
-            "float_checkpoint": record["parent"] or checkpoint.digest,
+            "float_checkpoint": checkpoint.digest if checkpoint.quantization is None else record["parent"],
+            "temperature": (record.get("temperature") or {}).get("temperature"),
             "calibration": None
             if checkpoint.quantization is None
             else {key: checkpoint.quantization[key] for key in ("recipe", "images")},

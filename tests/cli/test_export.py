@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     def export(run: Path, target: Any, out: Path, **options: Any) -> SimpleNamespace:
         seen.append({"run": run, "target": target, "out": out, **options})
         return SimpleNamespace(
-            bundle=SimpleNamespace(folder=out, target=target),
+            bundle=SimpleNamespace(folder=out, target=target, manifest={}),
             measured=(),
             warnings=(),
             decision="it ships",
@@ -58,13 +58,14 @@ def test_the_bundle_is_named_after_the_run() -> None:
 def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) -> None:
     assert edgexfer("export", run, "--target", "x86-cpu").code == 0
     flags = ["--precision", "float32", "--epochs", "0", "--data", "photos", "--device", "cpu", "--overwrite"]
-    flags += ["--on", "me@orin", "--on", "me@pi"]
+    flags += ["--on", "me@orin", "--on", "me@pi", "--known-share", "0.9"]
     assert edgexfer("export", run, "--target", "jetson-orin-nano", "--out", "a/b.edgx", *flags).code == 0
     plain, full = calls
     assert (plain["run"], plain["target"].name, plain["out"]) == (run, "x86-cpu", Path("mine.edgx"))
     assert (plain["precision"], plain["epochs"], plain["data"]) == (None, None, None)
     assert (plain["device"], plain["overwrite"], plain["on"]) == ("auto", False, ())
     assert full["on"] == ("me@orin", "me@pi")
+    assert (plain["known_share"], full["known_share"]) == (0.95, 0.9)
     assert (full["target"].name, full["out"], full["precision"]) == ("jetson-orin-nano", Path("a/b.edgx"), "float32")
     assert (full["epochs"], full["data"], full["device"], full["overwrite"]) == (0, Path("photos"), "cpu", True)
 
@@ -97,6 +98,8 @@ def test_the_two_precisions_side_by_side(
     ):
         assert words in said.out.replace("\u202f", " ")
     assert "int8 ships: INT8 has the same top-1 as FP16 (the limit is 1.00)" in said.out
+    assert "9 validation images stay known, and of the others held out" in said.out
+    assert "called so of pictures made of random numbers: noise " in said.out
     assert "warning: TensorRT is not installed" in said.err or "is not installed" in said.err
     place = exports.tensorrt.bundle.folder
     assert f"next, on the device: edgexfer build {place}" in said.out

@@ -216,6 +216,18 @@ def test_the_summary(edgexfer: Terminal) -> None:
 
 @pytest.mark.train
 @pytest.mark.usefixtures("calls")
+def test_the_summary_says_what_the_temperature_did(edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = ({split: {"calibration_error": error} for split in ("val", "test")} for error in (0.1, 0.02))
+    record = {"temperature": 0.617, "images": 60, "before": before, "after": after}
+    made = make_run(Path("scaled"), temperature=record)
+    monkeypatch.setattr("edgexfer.train.finetune.finetune", lambda *_, **__: made)
+    said = edgexfer("finetune", "data").out
+    assert "scores: made honest by a temperature of 0.62, fitted on 60 validation images; calibration error" in said
+    assert "val 10.0 % -> 2.0 %, test 10.0 % -> 2.0 %\n" in said
+
+
+@pytest.mark.train
+@pytest.mark.usefixtures("calls")
 def test_the_summary_says_what_to_be_wary_of(edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     rejected = [{"path": f"a/{n}.jpg", "reason": "is empty"} for n in range(12)]
     made = make_run(

@@ -41,6 +41,34 @@ def test_predict_top_and_json(edgexfer: Terminal, bundle_folder: Path, data: Pat
     assert sum(entry["score"] for entry in answer["top"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_predict_marks_what_is_unknown(edgexfer: Terminal, tmp_path: Path, data: Path) -> None:
+    bundle = make_bundle(tmp_path / "b.edgx", known_from=0.8)
+    grey, red = write_image(tmp_path / "grey.png", (128, 128, 128)), data / "a" / "0.png"
+    said = edgexfer("predict", bundle, grey, red, "--top", 2)
+    marked = [line.endswith("%  unknown") for line in said.out.splitlines()]
+    assert (said.code, marked) == (0, [True, False, False, False])
+    record = json.loads(edgexfer("predict", bundle, grey, red, "--json").out)
+    assert record["known_from"] == 0.8
+    assert [answer["unknown"] for answer in record["predictions"]] == [True, False]
+    old = json.loads(edgexfer("predict", make_bundle(tmp_path / "old.edgx"), grey, "--json").out)
+    assert (old["known_from"], old["predictions"][0]["unknown"]) == (None, False)
+
+
+def test_evaluate_says_how_many_are_unknown(edgexfer: Terminal, tmp_path: Path, data: Path) -> None:
+    write_image(data / "a" / "grey.png", (130, 128, 128))
+    bundle, old = make_bundle(tmp_path / "b.edgx", known_from=0.8), make_bundle(tmp_path / "old.edgx")
+    said = edgexfer("evaluate", bundle, data, "--json", tmp_path / "out.json")
+    assert "called unknown        7.7 %   score below 80.0 %" in said.out
+    found = read_measurement(tmp_path / "out.json")
+    assert found.to_json()["known_from"] == 0.8
+    assert found.to_json()["summary"]["unknown_share"] == pytest.approx(1 / 13)
+    assert "unknown" not in edgexfer("evaluate", old, data).out
+    record = json.loads(edgexfer("evaluate", old, data, "--json", "-").out)
+    assert (record["known_from"], record["summary"]["unknown_share"]) == (None, None)
+    del record["known_from"]  # as it was written before there was such a threshold
+    assert measurement_from_json(record).to_json()["summary"]["top1"] == record["summary"]["top1"]
+
+
 def test_predict_json_keeps_what_failed(edgexfer: Terminal, bundle_folder: Path, data: Path) -> None:
     said = edgexfer("predict", bundle_folder, data / "none.jpg", data / "a" / "0.png", "--json")
     assert said.code == 2

@@ -144,6 +144,28 @@ def test_without_the_targets_engine_accuracy_is_simulated_and_marked_so(exports:
     assert any("TensorRT" in warning and "simulated" in warning for warning in made.warnings)
 
 
+def test_every_precision_that_ships_has_its_own_threshold_for_the_unknown(exports: Exports) -> None:
+    for made in both(exports):
+        bundle = open_bundle(made.bundle.folder)
+        record = bundle.manifest["unknown"]
+        assert (record["known_share"], record["images"]) == (0.95, 9)
+        assert list(record["precisions"]) == list(bundle.candidates)
+        for precision in bundle.candidates:
+            found = record["precisions"][precision]
+            assert bundle.at(precision).known_from == found["known_from"] <= 1
+            assert found["val"] == 1  # nine images are too few to give one of them up
+            assert 0 <= found["held_out"] <= 1
+            assert set(found["generated"]) == {"noise", "flat", "blots"}
+        assert any("9 validation images cannot promise" in text for text in made.warnings)
+
+
+def test_the_temperature_is_inherited_and_named(exports: Exports) -> None:
+    record = exports.run.manifest["temperature"]
+    for made, dialect in zip(both(exports), ("ort", "tensorrt"), strict=True):
+        assert exports.quantized(dialect).manifest["temperature"] == record
+        assert made.bundle.manifest["provenance"]["temperature"] == record["temperature"]
+
+
 def test_calibration_saw_training_images_alone_as_many_of_each_class(exports: Exports) -> None:
     with (exports.run.folder / "split.csv").open(newline="") as file:
         rows = {row["sha256"]: row for row in csv.DictReader(file)}

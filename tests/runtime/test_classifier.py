@@ -57,6 +57,22 @@ def test_what_a_classifier_knows(classifier: Classifier, bundle_folder: Path) ->
     assert repr(classifier) == f"Classifier({str(bundle_folder)!r}, 3 labels)"
 
 
+@pytest.mark.parametrize("backend", ["ort", "fake"])
+def test_what_is_unlike_the_training_is_unknown(tmp_path: Path, backend: str) -> None:
+    if (reason := find_backend(backend).missing()) is not None:
+        pytest.skip(reason)
+    grey = np.full((20, 30, 3), 128, np.uint8)
+    with load(make_bundle(tmp_path / "b.edgx", known_from=0.8), backend=backend) as opened:
+        assert opened.known_from == 0.8
+        found = [opened(grey), opened(plain("a")), *opened.batch([grey, plain("b")]), *opened.stream([grey])]
+        assert [prediction.unknown for prediction in found] == [True, False, True, False, True]
+        assert repr(found[0]).endswith(", unknown)")
+        assert "unknown" not in repr(found[1])
+    with load(make_bundle(tmp_path / "old.edgx"), backend=backend) as opened:
+        assert opened.known_from is None
+        assert not opened(grey).unknown
+
+
 def test_open_bundle_may_be_given(bundle_folder: Path) -> None:
     with load(open_bundle(bundle_folder), backend="fake") as classifier:
         assert classifier(plain("b")).label == "b"

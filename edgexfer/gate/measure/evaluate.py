@@ -108,6 +108,7 @@ def _evaluate(
         unreadable=tuple(sorted(unreadable, key=lambda item: item.path)),
         warnings=flattery([image.role for image in images]),
         host=host_facts(engine=subject.engine, threads=threads),
+        known_from=classifier.known_from,
     )
 
 

@@ -63,6 +63,8 @@ class Evaluation:
         unreadable: files that could not be judged, each with the reason.
         warnings: why the figures flatter, in sentences; empty where they do not.
         host: see edgexfer/gate/machine/host.py.
+        known_from: the score below which the bundle calls an image unknown; None where it has no such threshold, and
+            in what was measured before the threshold was chosen.
     """
 
     subject: Subject
@@ -73,6 +75,7 @@ class Evaluation:
     unreadable: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
     host: dict[str, Any] = field(default_factory=dict)
+    known_from: float | None = None
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -112,6 +115,13 @@ class Evaluation:
         right = np.array([image.label == image.predicted for image in self.images], np.bool_)
         return accuracy.expected_calibration_error(scores, right)
 
+    @property
+    def unknown_share(self) -> float:
+        """Fraction of the images that the bundle calls unknown, 0 to 1; nan where it has no threshold."""
+        if self.known_from is None:
+            return float("nan")
+        return float(np.mean([not image.score >= self.known_from for image in self.images]))
+
     def roles(self) -> dict[str, int]:
         """Returns how many of the judged images have each role."""
         found = [image.role for image in self.images]
@@ -133,6 +143,7 @@ class Evaluation:
             "top1_interval": self.top1_interval,
             "macro_f1": self.macro_f1,
             "ece": self.ece,
+            "unknown_share": self.unknown_share,
             "recall": self.recall,
             "precision": self.precision,
         }

@@ -49,10 +49,13 @@ def checkpoint_tiles(manifest: dict[str, Any], split: str, judged: dict[str, Any
     on = f"on {judged.get('images', '')} {split} images".replace("  ", " ") if split else ""
     before = (manifest.get("float_metrics") or {}).get(split) or {}
     tiles = []
+    unscaled = ((manifest.get("temperature") or {}).get("before") or {}).get(split) or {}
     names = (("top1", "Top-1"), ("macro_f1", "Macro F1"), ("calibration_error", "Calibration error"))
     for key, name in (*names, ("ece", "Calibration error")):
         if _is_number(judged.get(key)):
             note = f"{on}; float {percent(before[key])}" if _is_number(before.get(key)) else on
+            if not before and _is_number(unscaled.get(key)):
+                note += f"; {percent(unscaled[key])} before temperature scaling"
             tiles.append(Tile(name, percent(judged[key]), note))
     if _is_number(manifest.get("best_epoch")):
         tiles.append(Tile("Epoch kept", str(manifest["best_epoch"]), "the best on val, not the last"))
