@@ -6,7 +6,7 @@ take. Network, random numbers and mode are afterwards what they were before.
 
 The rate where the loss was lowest is what the schedule peaks at: it rises to its peak and falls from there, so that
 no other step takes as large a one (Smith and Topin 2019). Advice to stay ten times below is for a rate that is held:
-on 200 images of signs it would be 2e-5; at 3e-5 fine-tuning gained nothing, at 2e-4 11 points.
+on 200 images of signs that would be 2e-5, but at 3e-5 fine-tuning gained nothing, and at 2e-4 10 points.
 """
 
 from __future__ import annotations
