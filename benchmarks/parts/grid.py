@@ -104,10 +104,15 @@ def remarks(cells: Sequence[Cell], cases: Sequence[str], strategies: Sequence[st
             ahead = all(found[name] > found[FULL] for name in FROZEN)
             told = ", ".join(f"{name} {100 * found[name]:.2f} %" for name in (*FROZEN, FULL))
             lines.append(f"{case}: {told}: frozen features {'ahead' if ahead else '**not ahead**'}")
-        chosen = [str(cell.notes["chosen"]) for cell in _of(cells, case, AUTO) if "chosen" in cell.notes]
-        if chosen:
-            lines.append(f"{case}: auto chose {', '.join(chosen)}")
+        plans = [cell.notes[AUTO] for cell in _of(cells, case, AUTO) if AUTO in cell.notes]
+        if plans:
+            lines.append(f"{case}: auto chose {', '.join(map(_told, plans))}")
     return [*lines, *(f"{c.case}, {c.strategy}, draw {c.draw}: {c.failed}" for c in cells if c.failed)]
+
+
+def _told(plan: Mapping[str, Any]) -> str:
+    rate, epochs = plan.get("learning_rate"), plan.get("epochs")
+    return plan["strategy"] + (f" ({rate:.1e}, {epochs} epochs)" if rate else "")
 
 
 def _common(cells: Sequence[Cell], case: str, strategies: Sequence[str]) -> dict[str, dict[int, float]]:

@@ -45,11 +45,12 @@ def test_only_draws_that_all_strategies_have_are_compared(grid: ModuleType) -> N
 
 def test_remarks_tell_of_few_images_of_choices_and_of_failures(grid: ModuleType) -> None:
     cells = _cells(grid, linear_probe=(0.7,), prototype=(0.8,), finetune=(0.7,))
-    cells.append(grid.Cell("signs-5", "auto", 0, 0.8, 300, 1.0, notes={"chosen": "prototype"}))
+    plans = [{"strategy": "prototype"}, {"strategy": "finetune", "learning_rate": 1e-3, "epochs": 40}]
+    cells += [grid.Cell("signs-5", "auto", i, 0.8, 300, 1.0, notes={"auto": plan}) for i, plan in enumerate(plans)]
     cells.append(grid.Cell("signs-5", "gradual", 0, failed="ValueError: broken"))
     few, chosen, failed = grid.remarks(cells, ["signs-5"], _STRATEGIES)
     assert few.endswith("frozen features **not ahead**")
-    assert chosen == "signs-5: auto chose prototype"
+    assert chosen == "signs-5: auto chose prototype, finetune (1.0e-03, 40 epochs)"
     assert failed == "signs-5, gradual, draw 0: ValueError: broken"
 
 
@@ -59,7 +60,7 @@ def test_seconds_are_means_over_draws(grid: ModuleType) -> None:
 
 
 def test_a_cell_is_kept_unless_it_failed(grid: ModuleType, tmp_path: Path) -> None:
-    good = grid.Cell("signs-5", "auto", 1, 0.9, 300, 3.0, {"train": 50}, {"chosen": "prototype"})
+    good = grid.Cell("signs-5", "auto", 1, 0.9, 300, 3.0, {"train": 50}, {"auto": {"strategy": "prototype"}})
     bad = grid.Cell("signs-5", "gradual", 1, failed="ValueError: broken")
     for cell in (good, bad):
         cell.write(tmp_path)
