@@ -8,6 +8,8 @@
     weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image
+    earlier.csv           the same of the images that the checkpoints before it were trained on, where it began from one
+    exemplars.safetensors images that `update` repeats (edgexfer/train/exemplars.py); of float ones, not of older ones
 
 `quantization` is None for a float network, else {"dialect", "weight_bits", "nncf", "recipe", "images"}: NNCF's own
 configuration, which puts the quantizers back in their places, and the digests of the calibration images.
@@ -17,12 +19,16 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
 import safetensors.torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgexfer import __version__
@@ -37,6 +43,7 @@ from edgexfer.train.network import build_network
 from edgexfer.train.split import SplitRow, read_split, write_split
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
+EARLIER, EXEMPLARS = "earlier.csv", "exemplars.safetensors"
 _RECORDED = (
     *("torch", "torchvision", "timm", "lightning", "nncf", "onnx", "onnxruntime"),
     *("numpy", "pillow", "scikit-learn"),
@@ -73,6 +80,10 @@ class Checkpoint:
         """How it was quantized; None for a float network."""
         record: dict[str, Any] | None = self.manifest["quantization"]
         return record
+
+    def earlier_rows(self) -> tuple[SplitRow, ...]:
+        """Returns the split of the images that the checkpoints before it were trained on, and it was not."""
+        return read_split(self.folder / EARLIER) if EARLIER in self.manifest["files"] else ()
 
     def state(self) -> dict[str, Tensor]:
         """Returns the tensors of `weights.safetensors`."""
@@ -141,6 +152,8 @@ def save_checkpoint(
     labels: tuple[str, ...],
     content: dict[str, Any],
     overwrite: bool,
+    earlier: tuple[SplitRow, ...] = (),
+    exemplars: Mapping[str, NDArray[Any]] | None = None,
 ) -> Checkpoint:
     """Writes a checkpoint to `out`, whole or not at all, and opens it.
 
@@ -152,12 +165,19 @@ def save_checkpoint(
         labels: class names in order.
         content: the other keys of the manifest; see the module's docstring.
         overwrite: replace an older `out`.
+        earlier: see `Checkpoint.earlier_rows`.
+        exemplars: the tensors of `exemplars.safetensors`.
     """
     with staged_folder(out, overwrite=overwrite) as stage:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         safetensors.torch.save_file(tensors, stage / WEIGHTS)
         shutil.copyfile(history, stage / HISTORY)
         write_split(stage / SPLIT, rows)
+        if earlier:
+            write_split(stage / EARLIER, earlier)
+        if exemplars is not None:
+            contiguous = {name: np.ascontiguousarray(array) for name, array in exemplars.items()}
+            safetensors.numpy.save_file(contiguous, stage / EXEMPLARS)
         named = {"labels": list(labels), "labels_sha256": labels_digest(labels)}
         write_manifest(stage, "checkpoint", {**named, **content, "versions": versions()})
     return open_checkpoint(out)

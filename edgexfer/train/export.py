@@ -27,7 +27,7 @@ from edgexfer.train.candidates import Candidate, candidates_of, float_reference,
 from edgexfer.train.checkpoint import Checkpoint, versions
 from edgexfer.train.layer_error import layer_errors, layers_json
 from edgexfer.train.parity import answers_of, check_parity, reference_pixels
-from edgexfer.train.split import write_split
+from edgexfer.train.split import dataset_digest, write_split
 
 
 def export(
@@ -77,7 +77,7 @@ def export(
             (stage / name).parent.mkdir(exist_ok=True)
             onnx.save(model, stage / name)
         write_file(stage / REFERENCE, _packed(pixels, answers, own.precision))
-        write_split(stage / SPLIT, checkpoint.rows)
+        write_split(stage / SPLIT, (*checkpoint.rows, *checkpoint.earlier_rows()))
         if history := _history(checkpoint, beside):
             write_file(stage / HISTORY, history)
         if layers is not None:
@@ -92,6 +92,7 @@ def _file_of(candidate: Candidate, own: Candidate) -> str:
 
 def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]) -> dict[str, Any]:
     record, own = checkpoint.manifest, candidates[0]
+    rows = (*checkpoint.rows, *checkpoint.earlier_rows())  # all that the network has ever seen
     content: dict[str, Any] = {
         "name": record["name"],
         "labels": list(checkpoint.labels),
@@ -108,8 +109,8 @@ def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]
             "pretrained": record["pretrained"],
             "settings": record["settings"],
             "seed": record["settings"]["seed"],
-            "dataset_digest": record["dataset_digest"],
-            "images": dict(sorted(Counter(row.split for row in checkpoint.rows).items())),
+            "dataset_digest": dataset_digest(rows),
+            "images": dict(sorted(Counter(row.split for row in rows).items())),
             "trained_with": record["versions"],
             "float_checkpoint": checkpoint.digest if checkpoint.quantization is None else record["parent"],
             "temperature": (record.get("temperature") or {}).get("temperature"),

@@ -23,6 +23,7 @@ from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.finetune import dataset_of
 from edgexfer.train.fit import fit
 from edgexfer.train.judge import figures_by_split
+from edgexfer.train.learning_images import learning_images
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.prepared import Prepared, Progress, prepare_again
 from edgexfer.train.quantizers import place_quantizers, quantizer_config
@@ -76,16 +77,23 @@ def compress(
     keep_freed_memory()
     dataset = dataset_of(checkpoint, data)
     prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
-    with scratch_folder(out) as folder, prepared.cache:
+    with (
+        scratch_folder(out) as folder,
+        prepared.cache,
+        learning_images(checkpoint, network, prepared) as learning,
+    ):
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
-        return _compress(checkpoint, network, prepared, target, recipe, folder, out, epochs, where, overwrite, tracking)
+        return _compress(
+            checkpoint, network, prepared, learning, target, recipe, folder, out, epochs, where, overwrite, tracking
+        )
 
 
 def _compress(
     checkpoint: Checkpoint,
     network: DeployNetwork,
     prepared: Prepared,
+    learning: Prepared,
     target: Target,
     recipe: CalibrationRecipe,
     folder: Path,
@@ -95,11 +103,11 @@ def _compress(
     overwrite: bool,
     tracked: Tracking,
 ) -> Checkpoint:
-    chosen = calibration_rows(prepared.rows, recipe)
+    chosen = calibration_rows(learning.rows, recipe)
     log.info("calibrating on %d training images for %s", len(chosen), target.name)
-    pixels = torch.from_numpy(prepared.cache[chosen]).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(learning.cache[chosen]).permute(0, 3, 1, 2)
     quantized = place_quantizers(network, pixels, target, recipe)
-    train, val = prepared.indices("train"), prepared.indices("val")
+    train, val = learning.indices("train"), learning.indices("val")
     if epochs is None:
         epochs = min(3, max(1, math.ceil(_IMAGES_SEEN / len(train))))
     schedule = Schedule(
@@ -112,8 +120,8 @@ def _compress(
         seed=int(checkpoint.manifest["settings"]["seed"]),
     )
     augmentation = Augmentation(mirror=bool(checkpoint.manifest["mirror"]))
-    ids = prepared.class_ids
-    trainee = Trainee(quantized, prepared.cache, ids, train, val, schedule, augmentation, teacher=network)
+    ids = learning.class_ids
+    trainee = Trainee(quantized, learning.cache, ids, train, val, schedule, augmentation, teacher=network)
     learned = {"dialect": target.dialect, "weight_bits": target.weight_bits, "recipe": dataclasses.asdict(recipe)}
     named = f"qat-{target.dialect}"  # a run is quantized for each dialect by itself
     tracked.settings({named: {**learned, "schedule": dataclasses.asdict(schedule)}})
@@ -132,7 +140,7 @@ def _compress(
         "parent": checkpoint.digest,
         "quantization": {
             **learned,
-            "images": [prepared.rows[i].sha256 for i in chosen],
+            "images": [learning.rows[i].sha256 for i in chosen],
             "schedule": dataclasses.asdict(schedule),
             "nncf": quantizer_config(quantized),
         },
@@ -146,4 +154,5 @@ def _compress(
         labels=checkpoint.labels,
         content=content,
         overwrite=overwrite,
+        earlier=checkpoint.earlier_rows(),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
@@ -24,11 +25,13 @@ from edgexfer.train.loss import cross_entropy
 from edgexfer.train.network import DEPTHS, channels_last, depth_groups, head_of
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.probe import IMBALANCE
-from edgexfer.train.share import ALONE, Share, evenly, most, zero
+from edgexfer.train.share import ALONE, evenly, most, zero
 from edgexfer.train.vary import mix
 
 _EVALUATION_BATCH = 64
 _LARGEST_CLASS_WEIGHT = 10.0
+# (network, pixels as the network sees them [N, 3, H, W], its logits [N, classes]) -> what is added to the mean loss.
+ExtraLoss = Callable[[DeployNetwork, Tensor, Tensor], Tensor]
 GRADIENT_CLIP = 5.0  # largest norm of all gradients of a step together
 
 
@@ -38,7 +41,7 @@ class Schedule:
 
     Attributes:
         epochs: passes over the training images, 1 or more.
-        batch_size: images per step.
+        batch_size: images per step, of all processes together where several train.
         learning_rate: of the classifier at the peak of the schedule.
         layer_decay: factor on the rate from one depth group to the one before it, 0 to 1 (1: one rate for all);
             discriminative fine-tuning, Howard and Ruder 2018, section 3.2.
@@ -50,6 +53,9 @@ class Schedule:
         seed: of order and augmentation.
         trainable_groups: how many of the last depth groups (of network.DEPTHS) learn in each epoch; the last value
             holds on. (1, 2, 4, 8) is gradual unfreezing, Howard and Ruder 2018, section 3.3.
+        keep_last: whether the last epoch is kept and not the best: where validation images cannot tell, since those
+            that matter have no labels.
+        epoch_steps: an epoch ends after so many, before it has seen all images, and the next draws anew; None for all.
     """
 
     epochs: int
@@ -63,6 +69,18 @@ class Schedule:
     ema: float = 0.0
     seed: int = 0
     trainable_groups: tuple[int, ...] = (DEPTHS,)
+    keep_last: bool = False
+    epoch_steps: int | None = None
+
+    def in_steps(self, steps: int, images: int) -> Schedule:
+        """Returns this schedule with so many steps in all: in epochs of equal length, none longer than all images.
+
+        Args:
+            steps: wanted; an epoch's share of them is rounded up.
+            images: to train on.
+        """
+        epochs = math.ceil(steps / math.ceil(images / self.batch_size))
+        return replace(self, epochs=epochs, epoch_steps=math.ceil(steps / epochs))
 
     def groups_at(self, epoch: int) -> int:
         """Returns how many of the last depth groups learn in epoch number `epoch`, 0-based."""
@@ -87,6 +105,7 @@ class Trainee(lightning.LightningModule):
         schedule: see Schedule.
         augmentation: see Augmentation.
         teacher: gives soft answers where `schedule.distillation` is above 0.
+        extra_loss: what is added to the loss of a batch, see ExtraLoss.
     """
 
     def __init__(
@@ -99,6 +118,7 @@ class Trainee(lightning.LightningModule):
         schedule: Schedule,
         augmentation: Augmentation,
         teacher: DeployNetwork | None = None,
+        extra_loss: ExtraLoss | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -110,6 +130,7 @@ class Trainee(lightning.LightningModule):
         self._order: tuple[int, NDArray[np.int64]] = -1, train
         self._augmentation = augmentation
         self._teacher = [teacher.eval()] if teacher is not None else []  # in a list: no part of the state
+        self._extra_loss = extra_loss
         _, head = head_of(network.network)
         self._classes = classes = head.out_features  # some of which these images may not show
         self._loss_weight = _class_weights(class_ids[train], classes)
@@ -119,7 +140,8 @@ class Trainee(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[int]:
         """Returns the numbers of an epoch's batches; `training_step` knows what is in each."""
-        steps = math.ceil(len(self._train) / self.schedule.batch_size)
+        whole = math.ceil(len(self._train) / self.schedule.batch_size)
+        steps = min(whole, self.schedule.epoch_steps or whole)
         return DataLoader(range(steps), batch_size=None)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[int]:
@@ -158,7 +180,8 @@ class Trainee(lightning.LightningModule):
         """
         rows = self._batch(epoch, batch)
         how = self._augmentation
-        generator = torch.Generator().manual_seed(self._number("augment", epoch, batch * self.share.size + self.share.rank))
+        part = batch * self.share.size + self.share.rank
+        generator = torch.Generator().manual_seed(self._number("augment", epoch, part))
         seen, targets = self._fed(self.share.rows_of(rows), self.share.rows_of(self._batch(epoch, batch + 1)))
         pixels = augment(seen, how, generator)
         if how.mixup or how.cutmix:
@@ -170,6 +193,8 @@ class Trainee(lightning.LightningModule):
         loss = cross_entropy(logits, targets, weight, self.schedule.label_smoothing) * by_class
         if self._teacher:
             loss = torch.lerp(loss, self._distance_to_teacher(pixels, logits) * by_image, self.schedule.distillation)
+        if self._extra_loss is not None:
+            loss = loss + self._extra_loss(self.network, pixels, logits) * by_image
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -202,6 +227,8 @@ class Trainee(lightning.LightningModule):
         Without a teacher it is top-1, of equals the lower loss. With one it is how close the answers are to the
         teacher's: on some hundred images top-1 hardly tells one epoch from another.
         """
+        if self.schedule.keep_last:
+            return (float(self.trainer.global_step),)
         loss = float(self.validation["loss"])
         return (-loss,) if self._teacher else (float(self.validation["top1"]), -loss)
 
