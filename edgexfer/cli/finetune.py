@@ -54,7 +54,7 @@ def finetune(
         typer.Option("--weights", metavar="auto|none|FILE", help="Its weights: ImageNet's, random ones, or a file's."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", metavar="NAME", help="How it learns; by default auto looks at the images and chooses.")
+        str | None, typer.Option("--strategy", metavar="NAME", help="auto, the default, looks at the images and chooses.")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="At most; by default the number of images decides.")
@@ -70,6 +70,9 @@ def finetune(
     ] = None,
     unlabeled: Annotated[
         Path | None, typer.Option("--unlabeled", metavar="DIR", help="Images without classes, for adapt and pretrain.")
+    ] = None,
+    time_budget_s: Annotated[
+        float | None, typer.Option("--time-budget", metavar="SECONDS", help="What auto plans to stay within.")
     ] = None,
     group: GroupOption = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of split, order and augmentation.")] = None,
@@ -117,6 +120,7 @@ def finetune(
         "weights": weights,
         "strategy": strategy,
         "epochs": epochs,
+        "time_budget_s": time_budget_s,
         "steps": steps,
         "group": group,
         "seed": seed,

@@ -30,6 +30,7 @@ from edgexfer.train.transferability import log_maximum_evidence
 _INVERSE_PENALTIES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 _ENOUGH_VAL = 100  # from here on val tells the penalties apart better than folds of a small training set do
 _FOLDS, _FOLDED_IMAGES = 4, 512
+_FITTED_IMAGES, _WEIGHED_IMAGES = 20_000, 2048  # more change a head of some thousand weights hardly
 _BATCH = 64
 _LEAST_SPREAD = 0.2
 IMBALANCE = 1.5  # from here on, classes are weighted by how rare they are
@@ -106,6 +107,7 @@ def fit_probe(
         train: rows to fit on.
         val: rows to choose the penalty with, and to judge the mirror.
     """
+    train = train[_some(class_ids[train], _FITTED_IMAGES)]
     began = time.perf_counter()
     seen = features(network, cache, train)
     forward_ms = 1000 * (time.perf_counter() - began) / len(train)
@@ -130,13 +132,14 @@ def fit_probe(
     keeps = mirrored >= upright - max(0.02, 2 / len(val))
     coefficients, intercepts = _all_classes(chosen)
     weight = coefficients / spread
+    weighed = _some(y, _WEIGHED_IMAGES)
     return Probe(
         torch.from_numpy(weight).float(),
         torch.from_numpy(intercepts - weight @ mean).float(),
         float(chosen.C),
         chosen_on,
         folds_top1,
-        log_maximum_evidence(seen, y),
+        log_maximum_evidence(seen[weighed], y[weighed]),
         forward_ms,
         bool(keeps),
     )

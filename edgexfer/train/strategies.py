@@ -62,14 +62,16 @@ def finetune(task: Task) -> dict[str, Any]:
 
 
 def gradual(task: Task) -> dict[str, Any]:
-    """The head learns first, then the layers before it too, in four steps over the first half of the epochs.
+    """The head learns first, then the layers before it too, in four steps.
 
     Gradual unfreezing, Howard and Ruder 2018, section 3.3.
     """
     how = suited(task)
     step = max(1, how.epochs // 8)
     groups = tuple(depth for depth in (1, 2, DEPTHS // 2) for _ in range(step))
-    return learn(task, schedule(task, how, trainable_groups=(*groups, DEPTHS)), patience=how.patience)
+    # All layers have their turn before patience runs out.
+    patience = how.patience + len(groups)
+    return learn(task, schedule(task, how, trainable_groups=(*groups, DEPTHS)), patience=patience)
 
 
 def last_n(task: Task) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -71,18 +73,22 @@ def test_the_written_head_gives_the_probabilities_of_the_fitted_regression(
     counts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[tuple[LogisticRegression, NDArray[np.float32]]] = []
-    regression = module._regression
+    path = module._path
 
-    def recording(penalty: float, x: NDArray[np.float32], y: NDArray[np.int64]) -> LogisticRegression:
-        fitted.append((regression(penalty, x, y), x))
-        return fitted[-1][0]
+    def recording(penalties: Sequence[float], x: NDArray[np.float32], y: NDArray[np.int64]) -> list[LogisticRegression]:
+        found = path(penalties, x, y)
+        fitted.extend((model, x) for model in found)
+        return found
 
-    monkeypatch.setattr(module, "_regression", recording)
+    monkeypatch.setattr(module, "_path", recording)
     cache, ids, train, val = striped(counts)
     deployed = network(len(counts))
     probe = fit_probe(deployed, cache, ids, train, val)
     write_head(deployed.network, probe)
-    chosen, x = next((model, x) for model, x in fitted if probe.inverse_penalty == model.C)
+    assert probe.chosen_on == "folds"
+    chosen, x = fitted[-1]  # on all training images, after the folds
+    assert probe.inverse_penalty == chosen.C
+    assert len(x) == len(train)
     with torch.no_grad():
         found = deployed(torch.from_numpy(cache[train]).permute(0, 3, 1, 2)).softmax(1).numpy()
     np.testing.assert_allclose(found, chosen.predict_proba(x), atol=1e-3)
