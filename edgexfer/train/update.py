@@ -1,0 +1,146 @@
+"""update: a trained network meets new images or new classes, and keeps what it knew.
+
+The new images are learned together with the exemplars that the checkpoint carries (train/exemplars.py), in equal number
+of every class, so that the classifier has no reason to prefer the new ones (Castro et al. 2018 balance the set in the
+end, this one all along); what is learned is held near what was known (train/forgetting.py). Rows of the classifier that
+new classes begin with point to their mean features (network.grow_head).
+
+Of each epoch's network the one is kept that is best on old and new classes alike, each counting the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexfer.core.errors import SettingsError
+from edgexfer.train.checkpoint import Checkpoint
+from edgexfer.train.earlier_task import HeldOut, exemplars_of, held_out
+from edgexfer.train.exemplars import with_exemplars
+from edgexfer.train.fit import fit
+from edgexfer.train.forgetting import KeepEarlier
+from edgexfer.train.judge import figures
+from edgexfer.train.prepared import Prepared
+from edgexfer.train.task import Task
+from edgexfer.train.trainee import Schedule, Trainee
+
+log = logging.getLogger(__name__)
+
+_IMAGES_SEEN = 5_000  # unless told otherwise: in all, but between 3 and 8 epochs
+_RATE, _RATE_IMAGES, _LEAST_RATE = 3e-4, 1000, 3e-5
+_MOST_REPEATS = 8  # of an exemplar in one epoch
+_DISTILLATION, _START_PULL = 1.0, 0.01
+
+
+def update_from(task: Task) -> dict[str, Any]:
+    """Trains `task.network`, which began as `task.start`'s, on new images without forgetting the old task.
+
+    Returns:
+        The record of the epoch that was kept.
+
+    Raises:
+        SettingsError: the run did not begin from a checkpoint.
+        EdgexferError: the checkpoint has no exemplars and its images are gone.
+    """
+    start = task.start
+    if start is None:
+        raise SettingsError("strategy 'update' goes on from a checkpoint", "say which one with --from RUN")
+    exemplars = exemplars_of(start, per_class=task.settings.exemplars, device=task.device)
+    known, new = len(start.labels), task.prepared.labels[len(start.labels) :]
+    log.info("%d images of %d known classes are repeated; new classes: %d", len(exemplars.of("train")), known, len(new))
+    earlier = held_out(start, exemplars)
+    try:
+        before = _judged(start, earlier, task)
+        joined = with_exemplars(task.prepared, exemplars)
+        with joined.cache:
+            best = _fit(task, joined, start)
+        after = _top1(task, earlier)
+    finally:
+        if earlier is not None:
+            earlier.cache.close()
+    task.notes.update(
+        {
+            "new_classes": list(new),
+            "repeated_images": len(exemplars.of("train")),
+            "earlier_task": None
+            if earlier is None
+            else {
+                "judged_by": earlier.origin,
+                "images": len(earlier.class_ids),
+                "top1_before": before,
+                "top1_after": after,
+            },
+            "new_images": _new_figures(task),
+        }
+    )
+    if earlier is not None and before is not None and after is not None:
+        log.info("earlier classes: %.2f %% before, %.2f %% after (%s)", 100 * before, 100 * after, earlier.origin)
+    return best
+
+
+def _fit(task: Task, joined: Prepared, start: Checkpoint) -> dict[str, Any]:
+    settings = task.settings
+    train = balanced(joined.indices("train"), joined.class_ids, settings.seed, _MOST_REPEATS)
+    val = balanced(joined.indices("val"), joined.class_ids, settings.seed, _MOST_REPEATS)
+    epochs = settings.epochs or min(8, max(3, math.ceil(_IMAGES_SEEN / len(train))))
+    rate = max(_LEAST_RATE, _RATE * min(1.0, len(train) / _RATE_IMAGES))
+    schedule = Schedule(
+        epochs=epochs,
+        batch_size=min(settings.batch_size, len(train)),
+        learning_rate=settings.learning_rate or rate,
+        layer_decay=settings.layer_decay,
+        weight_decay=0.0,  # L2-SP stands in its place
+        label_smoothing=settings.label_smoothing,
+        seed=settings.seed,
+    )
+    keep = KeepEarlier(start.float_network().eval(), _DISTILLATION, _START_PULL)
+    trainee = Trainee(
+        task.network, joined.cache, joined.class_ids, train, val, schedule, task.augmentation, extra_loss=keep
+    )
+    return fit(
+        trainee, task.folder, stage="update", patience=settings.patience, device=task.device, tracked=task.tracked
+    )
+
+
+def balanced(rows: NDArray[np.int64], class_ids: NDArray[np.int64], seed: int, most_repeats: int) -> NDArray[np.int64]:
+    """Returns `rows` with those of rarer classes repeated until each class has as many as the largest.
+
+    Args:
+        rows: of any classes.
+        class_ids: int64, the class of every row there is.
+        seed: of the draw among those that are repeated once more than others.
+        most_repeats: how often one row is there at most.
+    """
+    groups = [rows[class_ids[rows] == label] for label in np.unique(class_ids[rows])]
+    largest = max(len(group) for group in groups)
+    generator = np.random.default_rng(seed)
+    return np.concatenate(
+        [np.resize(generator.permutation(group), min(largest, most_repeats * len(group))) for group in groups]
+    )
+
+
+def _judged(start: Checkpoint, earlier: HeldOut | None, task: Task) -> float | None:
+    if earlier is None:
+        return None
+    network = start.float_network().to(task.device)
+    return _accuracy(network, earlier)
+
+
+def _top1(task: Task, earlier: HeldOut | None) -> float | None:
+    return None if earlier is None else _accuracy(task.network.to(task.device), earlier)
+
+
+def _accuracy(network: Any, earlier: HeldOut) -> float:
+    rows = np.arange(len(earlier.class_ids))
+    return float(figures(network, earlier.cache, earlier.class_ids, rows)["top1"])
+
+
+def _new_figures(task: Task) -> dict[str, Any]:
+    split = "test" if len(task.prepared.indices("test")) else "val"
+    rows = task.prepared.indices(split)
+    found = figures(task.network, task.prepared.cache, task.prepared.class_ids, rows)
+    return {"judged_by": f"{split} images", "images": len(rows), "top1": float(found["top1"])}
