@@ -10,6 +10,7 @@ from rich.table import Table
 
 from edgexfer.cli import show
 from edgexfer.cli.options import BackendOption, BundleArgument, RecordOption, ThreadsOption
+from edgexfer.cli.slices import print_slice
 
 if TYPE_CHECKING:
     from edgexfer.gate.measure.evaluation import Evaluation
@@ -79,6 +80,8 @@ def print_evaluation(result: Evaluation) -> None:
         share = show.percent(result.unknown_share)
         show.line(f"called unknown      {share:>7}   score below {show.percent(result.known_from)}")
     show.console().print(_classes(result))
+    for report in result.slice_reports():
+        print_slice(report)
     if confused := result.confused():
         show.line("most confused", "bold")
         for truth, predicted, number in confused:

@@ -61,7 +61,7 @@ def build_on(hosts: Sequence[str], bundle: Bundle, data: str | Path, images: Seq
     Raises:
         EdgexferError: no device got to the end; the first one's reason, with its name.
     """
-    root = read_dataset(data).root
+    root = read_dataset(data, any_column=True).root
     rows = [(root / image.path, image.path, image.label) for image in images]
 
     def work(device: Device) -> OnDevice:

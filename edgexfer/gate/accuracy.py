@@ -63,6 +63,45 @@ def macro_f1(matrix: NDArray[np.int64]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
+def macro_f1_interval(
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    classes: int,
+    *,
+    tail: float = 0.025,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Returns the ends of the confidence interval of `macro_f1`; nan for no image, and where all answers are right.
+
+    Images are drawn with replacement, and the percentiles of what they give are the ends (Efron and Tibshirani 1993,
+    "An Introduction to the Bootstrap"). F1 is no fraction of images, so that Wilson's interval does not fit it. On few
+    images it is too narrow, and where no answer is wrong every draw gives 1: nothing is learned from that.
+
+    Args:
+        truth: int [N], true classes.
+        predicted: int [N], predicted classes.
+        classes: how many there are.
+        tail: the chance that is left out at each end.
+        resamples: how many draws.
+        seed: of the draws.
+    """
+    if (truth == predicted).all():
+        return float("nan"), float("nan")
+    # Images with the same class and answer are alike, so how many of each are drawn is all that counts.
+    cells, images = np.unique(truth * classes + predicted, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(truth), images / len(truth), resamples)
+    hits, occurs = np.zeros((2, resamples, classes))
+    for cell, counts in zip(cells.tolist(), drawn.T, strict=True):
+        mine, said = divmod(cell, classes)
+        occurs[:, mine] += counts
+        occurs[:, said] += counts
+        hits[:, mine] += counts * (mine == said)
+    found = np.nanmean(np.divide(2 * hits, occurs, out=np.full(hits.shape, np.nan), where=occurs > 0), axis=1)
+    low, high = np.quantile(found, (tail, 1 - tail))
+    return float(low), float(high)
+
+
 def expected_calibration_error(scores: NDArray[np.float64], right: NDArray[np.bool_], bins: int = ECE_BINS) -> float:
     """Returns how far the scores lie from the accuracy that they promise, 0 (honest) to 1.
 

@@ -74,7 +74,7 @@ def _evaluate(
     strict: bool,
     progress: Progress | None,
 ) -> Evaluation:
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, any_column=True)  # a column of groups is nothing to judge by
     check_same_labels(classifier.labels, dataset.labels, str(data), partial=partial)
     known, unreadable = _with_roles(dataset, roles_of(classifier.bundle))
     if not known:
@@ -168,6 +168,7 @@ def _result(labels: tuple[str, ...], dataset: Dataset, item: _Known, row: NDArra
         predicted=labels[best],
         score=float(row[best]),
         score_label=float(row[labels.index(sample.label)]),
+        slices=dict(sample.slices),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgexfer.gate import accuracy
 from edgexfer.gate.measure.record import Subject, to_record
+from edgexfer.gate.measure.slices import SliceReport, slice_reports
 
 Role: TypeAlias = Literal["train", "val", "test", "new"]
 
@@ -26,6 +27,7 @@ class ImageResult:
         predicted: the most probable class.
         score: probability of the predicted class, 0 to 1.
         score_label: probability of the true class, 0 to 1.
+        slices: {name: value} of the kinds of image that the data set says it is of, see edgexfer/core/image_list.py.
     """
 
     path: str
@@ -35,6 +37,7 @@ class ImageResult:
     predicted: str
     score: float
     score_label: float
+    slices: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,10 @@ class Evaluation:
             return float("nan")
         return float(np.mean([not image.score >= self.known_from for image in self.images]))
 
+    def slice_reports(self) -> tuple[SliceReport, ...]:
+        """Returns how the network does on each slice; empty where the images have none."""
+        return slice_reports(self.images, self.labels)
+
     def roles(self) -> dict[str, int]:
         """Returns how many of the judged images have each role."""
         found = [image.role for image in self.images]
@@ -147,7 +154,13 @@ class Evaluation:
             "recall": self.recall,
             "precision": self.precision,
         }
-        return to_record("evaluation", self, summary)
+        if reports := self.slice_reports():
+            summary["slices"] = [report.to_json() for report in reports]
+        record = to_record("evaluation", self, summary)
+        for image in record["images"]:
+            if not image["slices"]:
+                del image["slices"]
+        return record
 
     def _ids(self, which: Literal["label", "predicted"]) -> NDArray[np.int64]:
         ids = {label: index for index, label in enumerate(self.labels)}

@@ -1,7 +1,8 @@
 """What every measurement says of itself: its subject, and its form as JSON.
 
-    {"kind": "evaluation" | "latency", "format_version": 1, "summary": {...}, ...the measurement's own keys}
+    {"kind": "evaluation" | "latency", "format_version": 2, "summary": {...}, ...the measurement's own keys}
 
+Version 2 added `slices` to images and `known_from` to evaluations; both may be absent, so that version 1 is read alike.
 Nothing is averaged away: figures are computed from the raw values on demand. `summary` holds them for people and
 for other programs; it is never read back.
 """
@@ -19,7 +20,8 @@ from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.toml import from_table
 from edgexfer.runtime.classifier import Classifier
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READ = (1, FORMAT_VERSION)
 
 T = TypeVar("T")
 
@@ -89,9 +91,10 @@ def from_record(classes: Mapping[str, type[T]], record: Any, where: str, *, noun
     """
     if not isinstance(record, dict) or record.get("kind") not in classes:
         raise ArtifactError(f"{where} is not {noun}", again)
-    if record.get("format_version") != FORMAT_VERSION:
+    if record.get("format_version") not in _READ:
+        known = " and ".join(map(str, _READ))
         raise ArtifactError(
-            f"{where} has format_version {record.get('format_version')}, this edgexfer reads {FORMAT_VERSION}", again
+            f"{where} has format_version {record.get('format_version')}, this edgexfer reads {known}", again
         )
     table = {key: value for key, value in record.items() if key not in ("kind", "format_version", "summary")}
     try:

@@ -18,6 +18,7 @@ from edgexfer.gate.report.layers import layer_drawings, layer_table, read_layers
 from edgexfer.gate.report.provenance import provenance
 from edgexfer.gate.report.reliability import reliability
 from edgexfer.gate.report.side_by_side import compared
+from edgexfer.gate.report.slices import slice_card
 from edgexfer.gate.report.summary import bundle_tiles
 from edgexfer.gate.report.verdicts import check_subject, verdict_drawing, verdict_rows
 
@@ -63,6 +64,7 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         comparison=compared(measured),
         sizes=[Size(m.precision, m.size_bytes, m.size_bytes / largest, m.shipped) for m in measured],
         classes=None if shipped is None else _classes(shipped),
+        slices=() if shipped is None else tuple(map(slice_card, shipped.evaluation.slice_reports())),
         galleries=galleries,
         looked=looked,
         reliability=[drawing for record in measured if (drawing := reliability(record))],

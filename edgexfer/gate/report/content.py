@@ -10,6 +10,7 @@ from edgexfer.gate.report.drawing import Drawing, Table
 from edgexfer.gate.report.gallery import Gallery
 from edgexfer.gate.report.provenance import Provenance
 from edgexfer.gate.report.side_by_side import Comparison
+from edgexfer.gate.report.slices import SliceCard
 from edgexfer.gate.report.verdicts import VerdictRow
 
 
@@ -88,6 +89,7 @@ class Page:
         comparison: precisions side by side.
         sizes: of each precision's file.
         classes: figures by class.
+        slices: figures by the kinds of image that the user has named.
         galleries: images to look at.
         looked: where those were looked for; "" for nowhere.
         reliability: one drawing for each precision.
@@ -114,6 +116,7 @@ class Page:
     comparison: Comparison | None = None
     sizes: list[Size] = field(default_factory=list)
     classes: Classes | None = None
+    slices: tuple[SliceCard, ...] = ()
     galleries: list[Gallery] = field(default_factory=list)
     looked: str = ""
     reliability: list[Drawing] = field(default_factory=list)
@@ -132,6 +135,7 @@ class Page:
             ("verdicts", "Verdicts", self.judged),
             ("precisions", "Precisions side by side", self.comparison),
             ("classes", "Classes", self.classes),
+            ("slices", "Slices: kinds of image", self.slices),
             ("images", "Images to look at", self.galleries),
             ("reliability", "Reliability of the scores", self.reliability),
             ("latency", "Latency", self.latency),

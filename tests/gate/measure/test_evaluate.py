@@ -182,7 +182,7 @@ def test_the_record_comes_back_from_its_file(bundle_folder: Path, data: Path, tm
     ("change", "message"),
     [
         ({"kind": "recipe"}, "is not a measurement"),
-        ({"format_version": 2}, "has format_version 2, this edgexfer reads 1"),
+        ({"format_version": 3}, "has format_version 3, this edgexfer reads 1 and 2"),
         ({"labels": ["x"]}, "has a class that is not among the labels"),
         ({"surprise": 1}, "unknown key 'surprise'"),
         ({"images": 5}, "images is 5"),

@@ -247,3 +247,23 @@ def test_without_its_packages_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPartError, match=rf"{name}, which is not installed \(pip install 'edgexfer\[report\]'\)"):
         report(bundle, tmp_path / "page.html")
+
+
+def test_slices_have_a_section_with_intervals_and_the_gap(tmp_path: Path) -> None:
+    bundle = made_bundle(tmp_path / "tiny.edgx")
+    assert "Slices: kinds of image" not in Parsed(report(bundle, tmp_path / "without.html")).text
+    records = []
+    for record in read_measured(bundle):
+        images = tuple(
+            dataclasses.replace(image, slices={"light": HOSTILE if place % 3 else "night"})
+            for place, image in enumerate(record.evaluation.images * 2)
+        )
+        evaluation = dataclasses.replace(record.evaluation, images=images)
+        records.append(dataclasses.replace(record, evaluation=evaluation))
+    write_measured(bundle, records)
+    rewrite(bundle, "bundle")
+    page = Parsed(report(bundle, tmp_path / "page.html"))
+    assert "Slices: kinds of image" in page.text
+    assert re.search(r"night 20 \(too small to tell\) 90\.0 % 69\.9 to 97\.2 % ", page.text)
+    assert f"{HOSTILE} 40 90.0 %" in page.text
+    assert "Worst gap: cannot be told" in page.text
