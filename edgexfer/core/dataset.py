@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgexfer.core.errors import DataError
-from edgexfer.core.groups import groups_of
+from edgexfer.core.groups import group_pattern, groups_of
 from edgexfer.core.image_folder import read_image_folder
 from edgexfer.core.image_list import columns_of, read_image_list
 from edgexfer.core.sample import SPLITS, Rejected, Sample, refuse_lookalikes
@@ -72,6 +72,8 @@ def read_dataset(data: str | Path, *, group: str | None = None, any_column: bool
     elif path.suffix.lower() == ".csv":
         root = path.parent
         column = group if group is not None and group in columns_of(path) else "group"
+        if group is not None and group != column:
+            group_pattern(group, str(path))  # before the column that was meant is called unknown
         samples = read_image_list(path, group=column, any_column=any_column)
         group = None if column == group else group
     else:

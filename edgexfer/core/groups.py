@@ -33,6 +33,27 @@ def groups_of(names: Sequence[str], pattern: str, where: str) -> list[str | None
         SettingsError: not a regular expression, or with none or several capturing groups.
         DataError: it does not fit every path.
     """
+    expression = group_pattern(pattern, where)
+    found = [expression.search(name) for name in names]
+    missed = [name for name, match in zip(names, found, strict=True) if match is None]
+    if missed:
+        raise DataError(
+            f"--group {pattern!r} does not fit {len(missed)} of {len(names)} images in {where}, such as {missed[0]}",
+            f"mend it, or let it fit images that are in no group as well: '{pattern}|$'",
+        )
+    return [match[1] or None for match in found if match is not None]
+
+
+def group_pattern(pattern: str, where: str) -> re.Pattern[str]:
+    """Compiles what finds a group's name in a path.
+
+    Args:
+        pattern: a regular expression with one capturing group.
+        where: the data set, as errors name it.
+
+    Raises:
+        SettingsError: not a regular expression, or with none or several capturing groups.
+    """
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -45,14 +66,7 @@ def groups_of(names: Sequence[str], pattern: str, where: str) -> list[str | None
             f"--group {pattern!r} has {count} capturing group{'s' if expression.groups else ''}, expected one",
             f"{named}{further}such as {_EXAMPLE}",
         )
-    found = [expression.search(name) for name in names]
-    missed = [name for name, match in zip(names, found, strict=True) if match is None]
-    if missed:
-        raise DataError(
-            f"--group {pattern!r} does not fit {len(missed)} of {len(names)} images in {where}, such as {missed[0]}",
-            f"mend it, or let it fit images that are in no group as well: '{pattern}|$'",
-        )
-    return [match[1] or None for match in found if match is not None]
+    return expression
 
 
 def straddling(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:

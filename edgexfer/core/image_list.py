@@ -120,7 +120,7 @@ def _header(file: Path, columns: list[str], known: Sequence[str], *, any_column:
     for name in columns:
         if name not in known and not _is_slice(name) and not any_column:
             told = f"remove it, or say what it is: slice_{name} to judge by it, --group {name} to divide by it"
-            raise DataError(f"{file} has the unknown column {name!r}", f"{did_you_mean(name, known)}; {told}")
+            raise DataError(f"{file} has the unknown column {name!r}", f"{did_you_mean(name, set(known))}; {told}")
         if columns.count(name) > 1:
             raise DataError(f"{file} has the column {name!r} twice", "remove one of them")
     for name in REQUIRED:

@@ -60,7 +60,7 @@ def near_duplicates(thumbnails: NDArray[np.uint8], within: NDArray[np.int64] | N
     Returns:
         Pairs, each once, in the order of `first` and `second`.
     """
-    pictures = thumbnails.reshape(len(thumbnails), -1)
+    pictures = thumbnails.reshape(-1, SIDE * SIDE)
     telling = np.flatnonzero(pictures.std(axis=1) >= _LEAST_CONTRAST)
     if len(telling) < 2:
         return []

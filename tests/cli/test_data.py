@@ -6,11 +6,13 @@ import json
 import os
 from pathlib import Path
 
+from PIL import ImageFilter
 from typer.testing import CliRunner
 
 from edgexfer.cli.data import app
-from edgexfer.core.errors import DataError
-from tests.images import good_tree, jpeg, put
+from edgexfer.core.errors import DataError, SettingsError
+from tests.core.test_likeness import scene
+from tests.images import good_tree, jpeg, put, saved
 
 run = CliRunner(env={"COLUMNS": "100", "TERM": "dumb"}).invoke
 
@@ -52,3 +54,75 @@ def test_what_is_not_usable_is_shown_before_the_error(tmp_path: Path) -> None:
     assert "usable:" not in result.stdout
     assert isinstance(result.exception, DataError)
     assert "class 'dogs'" in result.exception.message
+
+
+def bright(seed: int, change: float = 1.0) -> bytes:
+    image = scene(seed)
+    return saved(image.point(lambda level: int(level * change)), "JPEG", quality=80)
+
+
+def test_near_duplicates_are_told_by_what_is_doubtful_about_them(tmp_path: Path) -> None:
+    for part, first in (("train", 0), ("val", 100)):
+        for number in range(6):
+            put(tmp_path / part / "cats" / f"{number}.jpg", bright(first + number))
+            put(tmp_path / part / "dogs" / f"{number}.jpg", bright(first + 50 + number))
+    put(tmp_path / "train" / "cats" / "again.jpg", bright(1, 0.9))
+    put(tmp_path / "val" / "cats" / "leak.jpg", bright(2, 0.9))
+    put(tmp_path / "train" / "dogs" / "[red]wrong.jpg", bright(3, 0.9))
+    record = tmp_path / "out.json"
+    result = run(app, ["check", str(tmp_path), "--json", str(record)])
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert "suspected wrong labels (nearly the same picture, different classes): 1" in text
+    assert "train/cats/3.jpg (cats) ~ train/dogs/[red]wrong.jpg (dogs)" in text
+    assert "nearly the same in several splits (scores will flatter): 1\n  train/cats/2.jpg ~ val/cats/leak.jpg" in text
+    assert "nearly the same (both are used): 1\n  train/cats/1.jpg ~ train/cats/again.jpg" in text
+    found = json.loads(record.read_text())["near_duplicates"]
+    assert [(pair["kind"], pair["labels"], pair["splits"]) for pair in found] == [
+        ("other-class", ["cats", "dogs"], ["train", "train"]),
+        ("across-splits", ["cats", "cats"], ["train", "val"]),
+        ("same-class", ["cats", "cats"], ["train", "train"]),
+    ]
+    assert all(0.94 <= pair["correlation"] <= 1 for pair in found)
+
+
+def test_imbalance_tiny_and_blurred_images_are_told_with_numbers(tmp_path: Path) -> None:
+    for number in range(24):
+        put(tmp_path / "cats" / f"{number}.jpg", bright(number))
+    for number in range(8):
+        put(tmp_path / "dogs" / f"{number}.jpg", bright(50 + number))
+    put(tmp_path / "dogs" / "tiny.png", saved(scene(70, (40, 30)), "PNG"))
+    put(tmp_path / "dogs" / "soft.png", saved(scene(71).filter(ImageFilter.GaussianBlur(6)), "PNG"))
+    record = tmp_path / "out.json"
+    text = run(app, ["check", str(tmp_path), "--json", str(record)]).stdout
+    assert "imbalance: 'cats' has 2.4 times the images of 'dogs' (24 and 10)" in text
+    assert "tiny (training wants 128 pixels, and would enlarge them more than twice): 1\n  dogs/tiny.png: 40" in text
+    assert "blurred (by far less sharp than the median image): 1\n  dogs/soft.png: " in text
+    found = json.loads(record.read_text())
+    assert found["imbalance"]["ratio"] == 2.4
+    assert [item["image"] for item in found["tiny"] + found["blurred"]] == ["dogs/tiny.png", "dogs/soft.png"]
+
+
+def test_a_set_of_small_images_is_told_once(tmp_path: Path) -> None:
+    text = run(app, ["check", str(good_tree(tmp_path))]).stdout
+    assert "small images: the median short side is 16 pixels; training enlarges them to 64" in text
+    assert "tiny" not in text
+
+
+def test_groups_are_counted_and_those_in_several_splits_are_listed(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        for label in ("cats", "dogs"):
+            for number, person in enumerate(("ann", "bob", part)):
+                put(
+                    tmp_path / part / label / f"{person}_{number}.jpg",
+                    jpeg(sum(f"{part}{label}".encode()) + 100 * number),
+                )
+    record = tmp_path / "out.json"
+    pattern = r"([^/]*)_\d+\.jpg"
+    text = run(app, ["check", str(tmp_path), "--group", pattern, "--json", str(record)]).stdout
+    assert "groups in several splits (scores will flatter): 2\n  ann: train, val\n  bob: train, val" in text
+    assert "groups: 4, 4 of them with images of several classes; 12 images in them" in text
+    found = json.loads(record.read_text())
+    assert found["groups"] == {"groups": 4, "images": 12, "in_several_classes": 4}
+    assert found["straddling_groups"] == {"ann": ["train", "val"], "bob": ["train", "val"]}
+    assert isinstance(run(app, ["check", str(tmp_path), "--group", "no"]).exception, SettingsError)
