@@ -15,6 +15,7 @@ from edgexfer.cli import show
 from edgexfer.cli.checkpoint import print_checkpoint
 from edgexfer.cli.options import DeviceOption, GroupOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
+from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import follows, going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
 
@@ -47,14 +48,20 @@ def finetune(
         Path | None, typer.Option("--out", metavar="RUN", help="The checkpoint; by default runs/ and the name of DATA.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="NAME", help="Network to start from; see `edgexfer backbones`.")
+        str | None,
+        typer.Option("--backbone", metavar="NAME|auto", help="Where to start from; see `edgexfer backbones`."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="NAME|FILE", help="With --backbone auto: whose limits on latency count."),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option("--weights", metavar="auto|none|FILE", help="Its weights: ImageNet's, random ones, or a file's."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", metavar="NAME", help="auto, the default, looks at the images and chooses.")
+        str | None,
+        typer.Option("--strategy", metavar="NAME", help="How it learns; auto looks at the images."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="At most; by default the number of images decides.")
@@ -70,6 +77,10 @@ def finetune(
     ] = None,
     unlabeled: Annotated[
         Path | None, typer.Option("--unlabeled", metavar="DIR", help="Images without classes, for adapt and pretrain.")
+    ] = None,
+    target_val: Annotated[
+        Path | None,
+        typer.Option("--target-val", metavar="DATA", help="Labelled images of the new domain; they judge adapt."),
     ] = None,
     time_budget_s: Annotated[
         float | None, typer.Option("--time-budget", metavar="SECONDS", help="What auto plans to stay within.")
@@ -133,6 +144,7 @@ def finetune(
         "augmentation": augmentation and augmentation.value,
         "mirror": mirror,
         "strict": strict,
+        "target_val": target_val and str(target_val.absolute()),
     }
     if follows():  # under torchrun or srun: the first process does the rest
         return
@@ -146,15 +158,25 @@ def finetune(
         raise EdgexferError(
             f"{_record(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
         )
+    else:
+        _check_strategy(wanted.get("strategy"), start, unlabeled)
+    profile = None if target is None else named_target(target)
     _check_at_once(data, val, start, run, wanted, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
+    from edgexfer.train.backbones import AUTO
+
+    chosen: dict[str, Any] = {}
     with needs("train"), loading():
+        from edgexfer.flow.backbone import with_backbone
         from edgexfer.train.finetune import finetune as stage
     with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), tracked, reading_bar() as moved:
+        if settings.backbone == AUTO and not resume:
+            settings, chosen = with_backbone(data, val, settings, profile)
         made = stage(
             data,
             run,
             settings,
+            known=chosen,
             val=val,
             start=start,
             unlabeled=unlabeled,
@@ -170,13 +192,14 @@ def finetune(
 
 
 def default_run(data: Path) -> Path:
-    """Returns `runs/<name of DATA>`: of a CSV the name without its suffix.
+    """Returns `runs/<name of DATA>`: of a CSV or a shard the name without its suffix, of several what they share.
 
     Raises:
         SettingsError: DATA has no name of its own.
     """
     place = data.resolve()
-    name = place.stem if place.suffix.lower() == ".csv" and not place.is_dir() else place.name
+    is_file = place.suffix.lower() in (".csv", ".tar", ".parquet") and not place.is_dir()
+    name = place.stem.partition("{")[0].rstrip("-_.") or place.parent.name if is_file else place.name
     if not name:
         raise SettingsError(f"{data} has no name that the checkpoint could have", "choose one with --out RUN")
     return _RUNS / name
@@ -210,14 +233,25 @@ def _check_at_once(
 ) -> None:
     """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
     from edgexfer.core.staging import refuse_existing
-    from edgexfer.train.backbones import DEFAULT, find_backbone
+    from edgexfer.train.backbones import AUTO, DEFAULT, find_backbone
     from edgexfer.train.prepared import read_trainable
+    from edgexfer.train.shards import find_shards
 
-    find_backbone(str(wanted.get("backbone", DEFAULT)))
+    if wanted.get("backbone") != AUTO:
+        find_backbone(str(wanted.get("backbone", DEFAULT)))
     refuse_existing(run, overwrite=overwrite)
     if start is not None and not (start / "manifest.json").is_file():
         raise EdgexferError(f"{start} is no checkpoint, expected a RUN of `edgexfer finetune`", "give its folder")
-    read_trainable(data, val, least_classes=2 if start is None else 1, group=wanted.get("group"))
+    if not find_shards(data):
+        read_trainable(data, val, least_classes=2 if start is None else 1, group=wanted.get("group"))
+
+
+def _check_strategy(strategy: str | None, start: Path | None, unlabeled: Path | None) -> None:
+    """Finds what a strategy lacks before any image is read; see train/adapt.py and train/update.py."""
+    if strategy == "adapt" and unlabeled is None:
+        raise SettingsError("strategy 'adapt' needs images of the new domain", "give them with --unlabeled DIR")
+    if strategy == "update" and start is None:
+        raise SettingsError("strategy 'update' goes on from a checkpoint", "say which one with --from RUN")
 
 
 def _val_of_interrupted(run: Path, wanted: dict[str, Any]) -> Path | None:

@@ -92,19 +92,18 @@ def _adapted(
         kept = "statistics" if verdict.ship else "nothing"
         network.load_state_dict(restated if verdict.ship else before)
     network.cpu().eval()
-    task.notes.update(
-        {
-            "adapted_by": kept,
-            "reason": (trained if kept == "self-training" or verdict.merit < trained.merit else verdict).reason,
-            "judged_by": "labelled target images" if labelled else "confidence, class shares and source accuracy",
-            "unlabeled_images": {"learned_from": len(learning), "kept_out": len(kept_out)},
-            "layers_restated": count,
-            "rounds": [{"pseudo_labels": done.pseudo_labels, "labelled": done.labelled} for done in rounds],
-            "statistics": verdict.figures,
-            "self_training": trained.figures if rounds else None,
-        }
-    )
-    log.info("adapted by %s: %s", kept, task.notes["reason"])
+    reason = (trained if kept == "self-training" or verdict.merit < trained.merit else verdict).reason
+    task.notes["adapt"] = {
+        "adapted_by": kept,
+        "reason": reason,
+        "judged_by": "labelled target images" if labelled else "confidence, class shares and source accuracy",
+        "unlabeled_images": {"learned_from": len(learning), "kept_out": len(kept_out)},
+        "layers_restated": count,
+        "rounds": [{"pseudo_labels": done.pseudo_labels, "labelled": done.labelled} for done in rounds],
+        "statistics": verdict.figures,
+        "self_training": trained.figures if rounds else None,
+    }
+    log.info("adapted by %s: %s", kept, reason)
     epochs = _write_history(task.folder / HISTORY, rounds)
     return best if kept == "nothing" else {**best, "epoch": epochs if kept == "self-training" else 0}
 

@@ -51,10 +51,15 @@ def learning_images(checkpoint: Checkpoint, network: DeployNetwork, prepared: Pr
         if checkpoint.earlier_rows() and exemplars is not None:
             images = with_exemplars(images, exemplars)
             opened.enter_context(images.cache)
-        if (checkpoint.manifest.get("strategy_notes") or {}).get("adapted_by", "nothing") != "nothing":
+        if _adapted(checkpoint):
             images = _with_target(checkpoint, network, images)
             opened.enter_context(images.cache)
         yield images
+
+
+def _adapted(checkpoint: Checkpoint) -> bool:
+    notes = (checkpoint.manifest.get("strategy_notes") or {}).get("adapt") or {"adapted_by": "nothing"}
+    return bool(notes["adapted_by"] != "nothing")
 
 
 def _with_target(checkpoint: Checkpoint, network: DeployNetwork, images: Prepared) -> Prepared:

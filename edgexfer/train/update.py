@@ -62,21 +62,13 @@ def update_from(task: Task) -> dict[str, Any]:
     finally:
         if earlier is not None:
             earlier.cache.close()
-    task.notes.update(
-        {
-            "new_classes": list(new),
-            "repeated_images": len(exemplars.of("train")),
-            "earlier_task": None
-            if earlier is None
-            else {
-                "judged_by": earlier.origin,
-                "images": len(earlier.class_ids),
-                "top1_before": before,
-                "top1_after": after,
-            },
-            "new_images": _new_figures(task),
-        }
-    )
+    figures_before = {"images": 0 if earlier is None else len(earlier.class_ids), "top1_before": before}
+    task.notes["update"] = {
+        "new_classes": list(new),
+        "repeated_images": len(exemplars.of("train")),
+        "earlier_task": earlier and {"judged_by": earlier.origin, **figures_before, "top1_after": after},
+        "new_images": _new_figures(task),
+    }
     if earlier is not None and before is not None and after is not None:
         log.info("earlier classes: %.2f %% before, %.2f %% after (%s)", 100 * before, 100 * after, earlier.origin)
     return best

@@ -101,11 +101,11 @@ def test_unlabeled_images_bring_back_what_another_light_cost(source: dict[str, t
         best = adapt_to(task, _trained_already)
     assert lost <= 0.6
     assert _top1(task.network) >= 0.9
-    assert task.notes["adapted_by"] in ("self-training", "statistics")
-    assert task.notes["judged_by"] == "confidence, class shares and source accuracy"
-    assert task.notes["unlabeled_images"] == {"learned_from": 32, "kept_out": 8}
-    assert task.notes["layers_restated"] == 3
-    assert [done["pseudo_labels"] > 0 for done in task.notes["rounds"]] == [True, True]
+    assert task.notes["adapt"]["adapted_by"] in ("self-training", "statistics")
+    assert task.notes["adapt"]["judged_by"] == "confidence, class shares and source accuracy"
+    assert task.notes["adapt"]["unlabeled_images"] == {"learned_from": 32, "kept_out": 8}
+    assert task.notes["adapt"]["layers_restated"] == 3
+    assert [done["pseudo_labels"] > 0 for done in task.notes["adapt"]["rounds"]] == [True, True]
     rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == [str(number) for number in range(len(rows))]
     assert {row["stage"] for row in rows} == {"adapt"}
@@ -119,7 +119,7 @@ def test_labelled_target_images_judge_and_refuse_what_hurts(source: dict[str, to
     with cache_of(TARGET) as unlabeled:
         task = _task(tmp_path / "one", source, unlabeled, good)
         adapt_to(task, _trained_already)
-        figures = task.notes["self_training"]
+        figures = task.notes["adapt"]["self_training"]
         assert figures["images"] == 40
         assert figures["gained"] > figures["lost"]
         assert figures["top1_after"] > figures["top1_before"] + 0.3
@@ -130,8 +130,8 @@ def test_labelled_target_images_judge_and_refuse_what_hurts(source: dict[str, to
         with cache_of(known) as others:
             task = _task(tmp_path / "two", source, others, as_before)
             adapt_to(task, _trained_already)
-    assert task.notes["adapted_by"] == "nothing"
-    assert "0 were gained" in task.notes["reason"]
+    assert task.notes["adapt"]["adapted_by"] == "nothing"
+    assert "0 were gained" in task.notes["adapt"]["reason"]
     for name, tensor in task.network.state_dict().items():
         assert torch.equal(tensor, source[name])
 

@@ -39,6 +39,7 @@ def test_it_learns_and_writes_a_whole_checkpoint(done: Checkpoint, data: Path) -
         "weights.safetensors",
         "history.csv",
         "split.csv",
+        "exemplars.safetensors",
     }
     assert [path.name for path in done.folder.parent.iterdir()] == ["run"]
     manifest = done.manifest

@@ -67,7 +67,7 @@ def test_new_classes_come_after_the_old_ones_and_both_are_known(updated: Checkpo
 
 
 def test_it_says_what_became_of_the_old_classes(updated: Checkpoint, start: Checkpoint, old_data: Path) -> None:
-    notes = updated.manifest["strategy_notes"]
+    notes = updated.manifest["strategy_notes"]["update"]
     assert notes["new_classes"] == ["a"]
     assert notes["repeated_images"] == 12
     earlier = notes["earlier_task"]
