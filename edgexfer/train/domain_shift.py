@@ -89,7 +89,7 @@ def domain_shift(
         None where there are no images, or no batch norm has seen any: random weights, another kind of network.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
-    if not len(pixels) or not any(bool(norm.running_mean.any()) for norm in norms):
+    if not len(pixels) or not any(norm.running_mean is not None and norm.running_mean.any() for norm in norms):
         return None
     distances = [_distance(norm, *moments) for norm, moments in _moments(network, norms, normalization, pixels, device)]
     third = max(1, len(distances) // 3)

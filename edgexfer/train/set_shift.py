@@ -19,6 +19,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.probe import features
+
 _MOST_IMAGES = 300
 _FOLDS = 5
 _INVERSE_PENALTY = 0.001
@@ -90,6 +94,19 @@ def set_shift(one: NDArray[np.float32], other: NDArray[np.float32], seed: int = 
     auc = float(roc_auc_score(y, scores))
     error = _standard_error(auc, len(one), len(other))
     return SetShift(auc, max(0.0, auc - 1.96 * error), min(1.0, auc + 1.96 * error), (len(one), len(other)))
+
+
+def shift_of_caches(
+    network: DeployNetwork,
+    one: tuple[PixelCache, NDArray[np.int64]],
+    other: tuple[PixelCache, NDArray[np.int64]],
+    seed: int = 0,
+) -> SetShift | None:
+    """Returns `set_shift` of some images of two sets, each a cache and the rows in it, as `network` sees them."""
+    drawn = [np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST_IMAGES]) for _, rows in (one, other)]
+    if min(map(len, drawn)) < _FOLDS:
+        return None
+    return set_shift(features(network, one[0], drawn[0]), features(network, other[0], drawn[1]), seed)
 
 
 def _standard_error(auc: float, one: int, other: int) -> float:
