@@ -3,13 +3,13 @@
     python benchmarks/gpu_training_step.py --timm-train pytorch-image-models/train.py [--data DATA]
 
 The script is in timm's repository, not in its wheel; take the release that is installed here. Both train the same
-architecture from random weights on the same images, with the same batch, input size and precision (bfloat16, channels last),
-with AdamW and without mixing, and judge after each epoch on the same val images. Each is run with few and with many
-epochs: what the longer run takes more, divided by what it sees more, is the step with all that belongs to it (reading,
-augmentation, network, validation), without start-up. Short and long runs alternate.
+architecture from random weights on the same images, with the same batch, input size and precision (bfloat16, channels
+last), with AdamW and without mixing, and judge after each epoch on the same val images. Each is run with few and with
+many epochs: what the longer run takes more, divided by what it sees more, is the step with all that belongs to it
+(reading, augmentation, network, validation), without start-up. Short and long runs alternate.
 
-DATA has train/ and val/ with class folders; hymenoptera is looked for in EDGEXFER_DATA and beside the checkout. Without a
-GPU it says so and measures nothing. Exit code 1 where edgexfer is not GOAL times as fast.
+DATA has train/ and val/ with class folders; hymenoptera is looked for in EDGEXFER_DATA and beside the checkout. Without
+a GPU it says so and measures nothing. Exit code 1 where edgexfer is not GOAL times as fast.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def seconds(command: Sequence[str]) -> float:
         RuntimeError: it failed; the end of what it said is in the message.
     """
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     taken = time.perf_counter() - began
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")

@@ -28,6 +28,7 @@ from edgexfer.train.prepared import Progress, read_trainable
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.split import dataset_digest
 from edgexfer.train.strategies import find_strategy
+from edgexfer.train.stream import take_sample
 from edgexfer.train.task import Task
 from edgexfer.train.temperature import judge_scaled
 from edgexfer.train.trackers import Tracking, flat_figures
@@ -42,6 +43,7 @@ def finetune(
     val: str | Path | None = None,
     start: str | Path | None = None,
     unlabeled: str | Path | None = None,
+    known: dict[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -50,13 +52,15 @@ def finetune(
     """Fine-tunes a pretrained backbone on a folder of images.
 
     Args:
-        data: class folders, train/val/test above them, or a CSV.
+        data: class folders, train/val/test above them, a CSV, or shards (train/shards.py), of which a sample is
+            written beside `out`.
         out: the checkpoint's folder, the RUN.
         settings: see FinetuneSettings. With `resume` those of the interrupted run are taken.
         val: class folders to validate with; `data` is then all for training.
         start: a float checkpoint whose network goes on learning, with its backbone, input size and resize; its classes
             keep their ids, and new ones in `data` come after them. None begins with a pretrained backbone.
         unlabeled: a folder of images whose classes are not known, for the strategies that learn from such.
+        known: what was found out before, such as how the backbone was chosen; JSON values for the manifest's `found`.
         resume: go on where an interrupted run into `out` stopped.
         overwrite: replace an older RUN, or drop an interrupted one.
         progress: called with (done, all) while images are read.
@@ -73,19 +77,28 @@ def finetune(
     partial = out.with_name(f"{out.name}.partial")
     _check_partial(partial, resume=resume, overwrite=overwrite)
     keep_freed_memory()
+    settings = settings or FinetuneSettings()
+    sample = take_sample(
+        data,
+        out.with_name(f"{out.name}.images"),
+        window=settings.window,
+        seed=settings.seed,
+        anew=overwrite and not resume,
+        progress=progress,
+    )
+    data, stream = (data, None) if sample is None else sample
     sources = Sources(Path(data), *(None if path is None else Path(path) for path in (val, start, unlabeled)))
     if resume:
         task = go_on(partial, sources, progress)
     else:
-        settings = settings or FinetuneSettings()
         find_strategy(settings.strategy)
-        task = begin(partial, sources, settings, progress)
+        task = begin(partial, sources, settings, progress, known or {})
     with (
         task.prepared.cache,
         task.unlabeled or nullcontext(),
         nullcontext(tracked) if tracked else Tracking() as tracking,
     ):
-        task = replace(task, tracked=tracking)
+        task = replace(task, tracked=tracking, stream=stream)
         _begin_tracking(task, out.name, resume=resume)
         best = find_strategy(task.settings.strategy)(task)
         checkpoint = _finished(task, best, out, overwrite=overwrite)

@@ -27,6 +27,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 
+from edgexfer.core.errors import SettingsError
 from edgexfer.core.files import write_file
 from edgexfer.train.distributed import Job, lightning_environment, rank_and_size, send
 from edgexfer.train.network import DEPTHS
@@ -72,7 +73,7 @@ def fit(
     Returns:
         The record of the best epoch: epoch, and the figures of its validation.
     """
-    options = {"stage": stage, "patience": patience, "device": device}
+    options: dict[str, Any] = {"stage": stage, "patience": patience, "device": device}
     with _led(trainee, folder / STATE, options):
         best = run_loop(trainee, folder, lambda row: _track(tracked, tracked_as or stage, row), **options)
     trainee.network.load_state_dict(safetensors.torch.load_file(folder / BEST))
@@ -150,6 +151,11 @@ def _led(trainee: Trainee, state: Path, options: dict[str, Any]) -> Iterator[Non
     if rank_and_size()[1] == 1:
         yield
         return
+    if trainee.renews and find_place().nodes > 1:
+        raise SettingsError(
+            "shards are streamed on one machine, this run has several",
+            "leave --nnodes away, or give a folder of images",
+        )
     cache = trainee.leave_pixels()
     send(Job(trainee, options, state.read_bytes() if state.exists() else None))
     trainee.take_pixels(share_pixels(cache))

@@ -10,6 +10,7 @@ from edgexfer.train.fit import fit
 from edgexfer.train.learning_rate import find_once
 from edgexfer.train.task import Task
 from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,20 @@ def learn(task: Task, schedule: Schedule, *, patience: int | None = None) -> dic
     settings = task.settings
     if settings.steps is not None and schedule.epochs:
         schedule = schedule.in_steps(settings.steps, len(task.train))
+    elif task.stream is not None and schedule.epochs:  # an epoch is a window of the stream
+        windows = task.stream.windows_for(settings.epochs)
+        schedule = replace(schedule, epochs=windows if settings.epochs else max(windows, schedule.epochs))
+    renewal = None if task.stream is None else Windows(task.stream, task.prepared.labels, task.train)
     schedule = replace(schedule, ema=settings.ema or 0.0, seed=settings.seed)
     trainee = Trainee(
-        task.network, task.prepared.cache, task.prepared.class_ids, task.train, task.val, schedule, task.augmentation
+        task.network,
+        task.prepared.cache,
+        task.prepared.class_ids,
+        task.train,
+        task.val,
+        schedule,
+        task.augmentation,
+        renewal=renewal,
     )
     if schedule.epochs:
         task.notes["augmentation"] = asdict(task.augmentation)

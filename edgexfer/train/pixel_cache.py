@@ -142,6 +142,12 @@ class PixelCache:
         self._array()[first : first + len(pixels_of)] = pixels_of
         self._written[first : first + len(pixels_of)] = True
 
+    def replace(self, rows: NDArray[np.integer[Any]], pixels_of: NDArray[np.uint8]) -> None:
+        """Gives rows, as they are numbered after `select`, other pixels, uint8 [len(rows), H, W, 3]."""
+        places = np.asarray(rows, dtype=np.intp) if self._order is None else self._order[rows]
+        self._array()[places] = pixels_of
+        self._written[places] = True
+
     def fill(self, sources: Sequence[Source], *, workers: int | None = None, progress: Progress | None = None) -> None:
         """Decodes `sources`, one for each row, in threads.
 

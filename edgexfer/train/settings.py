@@ -23,6 +23,7 @@ class FinetuneSettings:
         strategy: a name from train/strategies.py.
         epochs: passes over the training images; None lets the number of images decide.
         steps: steps in all, for sets so large that an epoch says little; None lets `epochs` decide.
+        window: training images of shards that are held at once, see train/stream.py.
         batch_size: images per step, of all processes together where several train.
         learning_rate: of the classifier at its peak; None lets the number of images decide.
         layer_decay: factor on the rate from one depth group to the one before it.
@@ -43,6 +44,7 @@ class FinetuneSettings:
         find_learning_rate: look for the learning rate with a range test before training.
         target_val: labelled images of the domain that `adapt` adapts to; they judge and are never trained on.
         pseudo_label_confidence: the least score of an answer of its own that `adapt` learns from.
+        pretrain_epochs: passes of `pretrain` over the images without labels; None lets their number decide.
         group: what a drawn split never divides, such as one person's images: a column of the CSV, or a regular
             expression over the paths, see core/groups.py; None for the CSV's column `group`.
         near_duplicates: "together" keeps images that show nearly the same in one split, "apart" does not.
@@ -58,6 +60,7 @@ class FinetuneSettings:
     strategy: str = "auto"
     epochs: int | None = None
     steps: int | None = None
+    window: int = 20_000
     batch_size: int = 32
     learning_rate: float | None = None
     layer_decay: float = 0.8
@@ -77,6 +80,7 @@ class FinetuneSettings:
     find_learning_rate: bool = False
     target_val: str | None = None
     pseudo_label_confidence: float = 0.5
+    pretrain_epochs: int | None = None
     group: str | None = None
     near_duplicates: NearDuplicates = "together"
     exemplars: int = 20
@@ -89,6 +93,7 @@ class FinetuneSettings:
         ranges: dict[str, tuple[float | None, float, float]] = {
             "epochs": (self.epochs, 1, 100_000),
             "steps": (self.steps, 1, 100_000_000),
+            "window": (self.window, 10, 100_000_000),
             "batch_size": (self.batch_size, 1, 65_536),
             "learning_rate": (self.learning_rate, 1e-9, 10.0),
             "layer_decay": (self.layer_decay, 0.01, 1.0),
@@ -103,6 +108,7 @@ class FinetuneSettings:
             "cutmix": (self.cutmix, 0.0, 10.0),
             "ema": (self.ema, 0.0, 0.99999),
             "pseudo_label_confidence": (self.pseudo_label_confidence, 0.0, 1.0),
+            "pretrain_epochs": (self.pretrain_epochs, 1, 100_000),
             "exemplars": (self.exemplars, 0, 10_000),
             "seed": (self.seed, 0, 2**32 - 1),
         }

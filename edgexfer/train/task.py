@@ -18,6 +18,7 @@ from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.prepared import Prepared
 from edgexfer.train.settings import FinetuneSettings
+from edgexfer.train.stream import Stream
 from edgexfer.train.trackers import Tracking
 
 
@@ -41,6 +42,7 @@ class Task:
         unlabeled_folder: where they lie.
         found: what was found out before training, JSON values by name: "probe" (see probe.Probe), "domain_shift".
         began: when the run began, in seconds of time.monotonic.
+        stream: where training images beyond the prepared ones come from, epoch by epoch; None where these are all.
         notes: what a strategy found and decided, JSON values by name; it ends up in the manifest.
     """
 
@@ -59,6 +61,7 @@ class Task:
     unlabeled_folder: Path | None = None
     found: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    stream: Stream | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
 

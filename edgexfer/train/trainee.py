@@ -27,6 +27,7 @@ from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.probe import IMBALANCE
 from edgexfer.train.share import ALONE, evenly, most, zero
 from edgexfer.train.vary import mix
+from edgexfer.train.windows import Renewal
 
 _EVALUATION_BATCH = 64
 _LARGEST_CLASS_WEIGHT = 10.0
@@ -106,6 +107,7 @@ class Trainee(lightning.LightningModule):
         augmentation: see Augmentation.
         teacher: gives soft answers where `schedule.distillation` is above 0.
         extra_loss: what is added to the loss of a batch, see ExtraLoss.
+        renewal: puts other images into the rows of `train` when an epoch begins; None keeps them.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Trainee(lightning.LightningModule):
         augmentation: Augmentation,
         teacher: DeployNetwork | None = None,
         extra_loss: ExtraLoss | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -130,7 +133,7 @@ class Trainee(lightning.LightningModule):
         self._order: tuple[int, NDArray[np.int64]] = -1, train
         self._augmentation = augmentation
         self._teacher = [teacher.eval()] if teacher is not None else []  # in a list: no part of the state
-        self._extra_loss = extra_loss
+        self._extra_loss, self._renewal = extra_loss, renewal
         _, head = head_of(network.network)
         self._classes = classes = head.out_features  # some of which these images may not show
         self._loss_weight = _class_weights(class_ids[train], classes)
@@ -152,6 +155,8 @@ class Trainee(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Puts dropout's random numbers where this epoch's begin, and freezes what does not learn in it."""
         torch.manual_seed(self._number("dropout", self.current_epoch, self.share.rank))
+        if self._renewal is not None:
+            self._renewal.renew(self.current_epoch, self.schedule.epochs, self._pixels(), self._class_ids)
         if self.schedule.trainable_groups != (DEPTHS,):
             self.freeze_all_but(self.schedule.groups_at(self.current_epoch))
 
@@ -252,12 +257,15 @@ class Trainee(lightning.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor.at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    @property
+    def renews(self) -> bool:
+        """Whether other images are trained on in each epoch."""
+        return self._renewal is not None
+
     def leave_pixels(self) -> PixelCache:
         """Parts with the pixels, and closes what was made of them; `take_pixels` puts them back."""
-        if self._cache is None:
-            raise ValueError("the trainee has no pixels")
         self.close_feed()
-        cache, self._cache = self._cache, None
+        cache, self._cache = self._pixels(), None
         return cache
 
     def take_pixels(self, cache: PixelCache) -> None:
@@ -265,7 +273,9 @@ class Trainee(lightning.LightningModule):
         self._cache = cache
 
     def close_feed(self) -> None:
-        """Frees what batches are made from; it is made again when one is needed."""
+        """Frees what batches are made from, a renewal's thread too; it is made again when it is needed."""
+        if self._renewal is not None:
+            self._renewal.close()
         if self._feed is not None:
             self._feed.close()
         self._feed = None
@@ -277,10 +287,15 @@ class Trainee(lightning.LightningModule):
 
     def _fed(self, rows: NDArray[np.int64], then: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         if self._feed is None:
-            if self._cache is None:
-                raise ValueError("the trainee has no pixels")
-            self._feed = open_feed(self._cache, self._class_ids, self.device)
+            # Pixels that are renewed cannot live on a GPU: they would be those of the first epoch.
+            resident = 0 if self._renewal is not None and self.device.type == "cuda" else None
+            self._feed = open_feed(self._pixels(), self._class_ids, self.device, resident_bytes=resident)
         return self._feed.batch(rows, then)
+
+    def _pixels(self) -> PixelCache:
+        if self._cache is None:
+            raise ValueError("the trainee has no pixels")
+        return self._cache
 
     def _distance_to_teacher(self, pixels: Tensor, logits: Tensor) -> Tensor:
         with torch.no_grad():
