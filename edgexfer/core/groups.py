@@ -38,7 +38,7 @@ def groups_of(names: Sequence[str], pattern: str, where: str) -> list[str | None
     missed = [name for name, match in zip(names, found, strict=True) if match is None]
     if missed:
         raise DataError(
-            f"--group {pattern!r} does not fit {len(missed)} of {len(names)} images in {where}, such as {missed[0]}",
+            f"--group '{pattern}' does not fit {len(missed)} of {len(names)} images in {where}, such as {missed[0]}",
             f"mend it, or let it fit images that are in no group as well: '{pattern}|$'",
         )
     return [match[1] or None for match in found if match is not None]
@@ -57,13 +57,13 @@ def group_pattern(pattern: str, where: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise SettingsError(f"--group {pattern!r} is not a regular expression: {error}", _EXAMPLE) from error
+        raise SettingsError(f"--group '{pattern}' is not a regular expression: {error}", _EXAMPLE) from error
     if expression.groups != 1:
         count = expression.groups or "no"
         named = f"{where} has no column of this name; " if expression.groups == 0 and where.endswith(".csv") else ""
         further = "write further ones as (?:...); " if expression.groups else ""
         raise SettingsError(
-            f"--group {pattern!r} has {count} capturing group{'s' if expression.groups else ''}, expected one",
+            f"--group '{pattern}' has {count} capturing group{'s' if expression.groups else ''}, expected one",
             f"{named}{further}such as {_EXAMPLE}",
         )
     return expression

@@ -179,7 +179,8 @@ def _alike(intake: Intake, looks: Looks | None) -> list[tuple[str, str]]:
         return []
     pairs = [pair for pair in alike(intake.samples, looks, within_class=True) if pair.kind == "same-class"]
     if pairs:
-        log.info("%d pairs of images are nearly the same; such images stay in one split", len(pairs))
+        count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+        log.info("%s of images nearly the same; such images stay in one split", count)
     return [(pair.first.name, pair.second.name) for pair in pairs]
 
 

@@ -146,8 +146,9 @@ def _draw(
         if not alike:
             raise
     # Near-duplicates tie groups together that could be divided; to keep them in one split is a wish, no duty.
+    assigned = _divided(units_of(samples), seed, fractions)
     log.warning("near-duplicates are not kept in one split: the groups could then not be divided")
-    return _divided(units_of(samples), seed, fractions)
+    return assigned
 
 
 def _divided(units: Sequence[Unit], seed: int, fractions: tuple[float, float, float]) -> dict[str, str]:
