@@ -118,6 +118,7 @@ _ROWS = (
 
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 DEFAULT = "efficientnet-lite0"
+AUTO = "auto"  # chosen by edgexfer/flow/backbone.py before training begins
 
 
 def find_backbone(name: str) -> Backbone:

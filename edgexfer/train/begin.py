@@ -13,7 +13,9 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -67,8 +69,14 @@ class Sources:
         return {name: None if path is None else str(path.absolute()) for name, path in vars(self).items()}
 
 
-def begin(partial: Path, sources: Sources, settings: FinetuneSettings, progress: Progress | None = None) -> Task:
-    """Begins a run: makes `partial` and what the module's docstring lists.
+def begin(
+    partial: Path,
+    sources: Sources,
+    settings: FinetuneSettings,
+    progress: Progress | None = None,
+    known_before: Mapping[str, Any] = MappingProxyType({}),
+) -> Task:
+    """Begins a run: makes `partial` and what the module's docstring lists. `known_before` joins what is found out.
 
     Raises:
         DataError: the images cannot be trained on.
@@ -108,7 +116,8 @@ def begin(partial: Path, sources: Sources, settings: FinetuneSettings, progress:
             else:
                 first = grown_network(start, prepared, settings, device)
             task = _task(partial, first, prepared, settings, device, start)
-            task = _with_unlabeled(dataclasses.replace(task, began=began), sources.unlabeled, progress)
+            task = dataclasses.replace(task, began=began, found={**known_before, **task.found})
+            task = _with_unlabeled(task, sources.unlabeled, progress)
         except BaseException:
             prepared.cache.close()
             raise

@@ -21,7 +21,7 @@ def learn(task: Task, schedule: Schedule, *, patience: int | None = None) -> dic
     Args:
         task: its network is trained in place.
         schedule: of 0 epochs judges the network and trains nothing.
-        patience: epochs without a higher top-1 on val after which training ends; None for what the settings say.
+        patience: epochs without a higher top-1 on val after which training ends; None for never.
 
     Returns:
         The record of the best epoch.
@@ -55,7 +55,7 @@ def learn(task: Task, schedule: Schedule, *, patience: int | None = None) -> dic
         trainee,
         task.folder,
         stage="finetune",
-        patience=patience or settings.patience,
+        patience=patience,
         device=task.device,
         tracked=task.tracked,
     )

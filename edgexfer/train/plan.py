@@ -74,21 +74,20 @@ def _made(task: Task) -> Plan:
         )
     if shift is not None:
         why.append(f"domain shift {shift['score']:.2f}: the images are {shift['words']}")
-    if fewest == 1 and task.start is None and task.pretrained != "none" and task.settings.epochs is None:
-        why.append("a class has a single image: prototypes, nothing is trained")
+    single = float(np.median(counts[counts > 0])) == 1
+    if single and task.start is None and task.pretrained != "none" and task.settings.epochs is None:
+        why.append("most classes have a single image: prototypes, nothing is trained")
         return Plan("prototype", None, None, tuple(why))
     how = suited(task)
     epochs = how.epochs
     if task.settings.time_budget_s is not None:
-        left = task.settings.time_budget_s - (time.monotonic() - task.began)
+        left = max(0.0, task.settings.time_budget_s - (time.monotonic() - task.began))
         affordable = affordable_epochs(task, left)
         if affordable is not None and affordable < epochs:
-            why.append(
-                f"{max(0.0, left):.0f} s are left of the time budget: {affordable} of {epochs} epochs fit into it"
-            )
+            why.append(f"{left:.0f} s are left of the time budget: {affordable} of {epochs} epochs fit into it")
+            if affordable < _LEAST_EPOCHS and task.pretrained != "none":
+                why.append("the fitted head is the answer")
+                return Plan("linear-probe", None, None, tuple(why))
             epochs = affordable
-        if epochs < _LEAST_EPOCHS and task.pretrained != "none":
-            why.append("the fitted head is the answer")
-            return Plan("linear-probe", None, None, tuple(why))
     why.append(f"{how.reason}; all layers learn at {how.learning_rate:.1e} for up to {epochs} epochs")
     return Plan("finetune", how.learning_rate, max(1, epochs), tuple(why))

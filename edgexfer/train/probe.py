@@ -46,7 +46,8 @@ class Probe:
         inverse_penalty: the C of scikit-learn.
         chosen_on: what chose it: "val", "folds" of the training images, or "nothing" where a class has one image.
         folds_top1: top-1 of training images by heads that had not seen them, 0 to 1: how well the frozen features
-            fit, and so how much there is to learn; None where a class has one image.
+            fit, and so how much there is to learn; None where no class has two images.
+        folds_images: how many images that is a share of.
         evidence: LogME of the training images, see train/transferability.py.
         forward_ms: time of one image through the network, in milliseconds.
         mirror_keeps_classes: whether mirrored images are still recognised, so that training may mirror.
@@ -57,6 +58,7 @@ class Probe:
     inverse_penalty: float
     chosen_on: str
     folds_top1: float | None
+    folds_images: int
     evidence: float
     forward_ms: float
     mirror_keeps_classes: bool
@@ -67,6 +69,7 @@ class Probe:
             "inverse_penalty": self.inverse_penalty,
             "chosen_on": self.chosen_on,
             "folds_top1": None if self.folds_top1 is None else round(self.folds_top1, 4),
+            "folds_images": self.folds_images,
             "log_maximum_evidence": round(self.evidence, 4),
             "forward_ms": round(self.forward_ms, 3),
         }
@@ -108,24 +111,25 @@ def fit_probe(
         val: rows to choose the penalty with, and to judge the mirror.
     """
     train = train[_some(class_ids[train], _FITTED_IMAGES)]
-    began = time.perf_counter()
     seen = features(network, cache, train)
-    forward_ms = 1000 * (time.perf_counter() - began) / len(train)
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
     # A feature that hardly ever varies would get a weight in the hundreds, and 8 bits could not hold the others.
     spread = np.maximum(spread, _LEAST_SPREAD * spread.mean() + 1e-6)
     x, y = (seen - mean) / spread, class_ids[train]
+    began = time.perf_counter()  # the first images take longer: memory is asked for, kernels are chosen
     judged = (features(network, cache, val) - mean) / spread, class_ids[val]
-    if len(val) >= _ENOUGH_VAL or np.bincount(y)[np.unique(y)].min() < 2:
+    forward_ms = 1000 * (time.perf_counter() - began) / len(val)
+    folded = _foldable(y)
+    if len(val) >= _ENOUGH_VAL or not len(folded):
         chosen_on = "val" if len(val) >= _ENOUGH_VAL else "nothing"
         fitted = _path(_INVERSE_PENALTIES if chosen_on == "val" else _INVERSE_PENALTIES[-1:], x, y)
         chosen = max(fitted, key=lambda model: (model.score(*judged), -_loss(model, *judged)))
-        folds_top1 = max(_by_fold((float(chosen.C),), x, y).values(), default=(None,))[0]
+        folds_top1 = _by_fold((float(chosen.C),), x[folded], y[folded])[0][0] if len(folded) else None
     else:
-        by_fold = _by_fold(_INVERSE_PENALTIES, x, y)
-        penalty = max(by_fold, key=lambda penalty: by_fold[penalty])
-        chosen_on, folds_top1 = "folds", by_fold[penalty][0]
-        chosen = _path((penalty,), x, y)[0]
+        by_fold = _by_fold(_INVERSE_PENALTIES, x[folded], y[folded])
+        best = max(range(len(by_fold)), key=lambda place: by_fold[place])
+        chosen_on, folds_top1 = "folds", by_fold[best][0]
+        chosen = _path((_INVERSE_PENALTIES[best],), x, y)[0]
     upright = chosen.score(*judged)
     mirrored = chosen.score((features(network, cache, val, mirrored=True) - mean) / spread, class_ids[val])
     # Two images of noise are forgiven; a class that mirrors into another loses far more.
@@ -139,6 +143,7 @@ def fit_probe(
         float(chosen.C),
         chosen_on,
         folds_top1,
+        len(folded),
         log_maximum_evidence(seen[weighed], y[weighed]),
         forward_ms,
         bool(keeps),
@@ -160,26 +165,26 @@ def _path(penalties: Sequence[float], x: NDArray[np.float32], y: NDArray[np.int6
         return [copy.deepcopy(model.set_params(C=penalty).fit(x, y)) for penalty in penalties]
 
 
-def _by_fold(
-    penalties: Sequence[float], x: NDArray[np.float32], y: NDArray[np.int64]
-) -> dict[float, tuple[float, float]]:
-    """Returns top-1 and minus the loss of left-out images for each penalty; nothing where a class has one image."""
-    kept = _some(y, _FOLDED_IMAGES)
+def _foldable(y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns rows to divide into folds, balanced over the classes; a class with one image could not be left out."""
+    rows = np.flatnonzero(np.bincount(y)[y] >= 2)
+    kept = rows[_some(y[rows], max(_FOLDED_IMAGES, 2 * len(np.unique(y[rows]))))] if len(rows) else rows
+    return kept if len(np.unique(y[kept])) >= 2 else kept[:0]
+
+
+def _by_fold(penalties: Sequence[float], x: NDArray[np.float32], y: NDArray[np.int64]) -> list[tuple[float, float]]:
+    """Returns top-1 and minus the loss of left-out images for each penalty; every class has two images or more."""
     # Rotated into the images' own span a ridge penalty and its solution are the same, with fewer numbers to find.
-    left, singular, _ = np.linalg.svd(x[kept], full_matrices=False)
-    x, y = left * singular, y[kept]
-    rare = int(np.bincount(y)[np.unique(y)].min())
-    if rare < 2:
-        return {}
-    found = dict.fromkeys(penalties, (0.0, 0.0))
-    for train, test in StratifiedKFold(min(_FOLDS, rare), shuffle=True, random_state=0).split(x, y):
-        for penalty, model in zip(penalties, _path(penalties, x[train], y[train]), strict=True):
-            share = len(test) / len(y)
-            right, loss = found[penalty]
-            found[penalty] = (
-                right + share * float(model.score(x[test], y[test])),
-                loss - share * _loss(model, x[test], y[test]),
-            )
+    left, singular, _ = np.linalg.svd(x, full_matrices=False)
+    x = left * singular
+    found = [(0.0, 0.0)] * len(penalties)
+    folds = StratifiedKFold(min(_FOLDS, int(np.bincount(y)[np.unique(y)].min())), shuffle=True, random_state=0)
+    for train, test in folds.split(x, y):
+        share = len(test) / len(y)
+        for place, model in enumerate(_path(penalties, x[train], y[train])):
+            right, loss = found[place]
+            right += share * float(model.score(x[test], y[test]))
+            found[place] = right, loss - share * _loss(model, x[test], y[test])
     return found
 
 

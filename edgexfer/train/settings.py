@@ -28,8 +28,8 @@ class FinetuneSettings:
         learning_rate: of the classifier at its peak; None lets the number of images decide.
         layer_decay: factor on the rate from one depth group to the one before it.
         label_smoothing: 0 to 1.
-        patience: epochs without a higher top-1 on the validation images after which training ends; a third of the
-            epochs where that is more.
+        patience: epochs without a higher top-1 on the validation images after which training ends; None for a third of
+            the epochs, 3 at least.
         last_groups: how many of eight runs of layers learn with `last-n`, the classifier counted.
         time_budget_s: seconds that `auto` plans to stay within, reading the images included; None for no limit.
         input_size: side of the square input in pixels; None lets the photographs decide.
@@ -65,7 +65,7 @@ class FinetuneSettings:
     learning_rate: float | None = None
     layer_decay: float = 0.8
     label_smoothing: float = 0.1
-    patience: int = 3
+    patience: int | None = None
     last_groups: int = 3
     time_budget_s: float | None = None
     input_size: int | None = None

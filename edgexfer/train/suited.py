@@ -20,6 +20,8 @@ _BOLD_RATE, _BOLD_IMAGES = 1e-3, 500
 _SCRATCH_RATE = 2e-3
 _IMAGES_SEEN = 10_000  # in all, but between 4 and 10 epochs
 _MOST_EPOCHS = 40
+_PATIENCE = 3
+_DOUBT = 10  # images: with few, an error of 0 or 20 % is chance, and the rate lies between the two
 _STEP_COST = 4.0  # a training step's time in forward passes: forward, backward twice as long, augmentation, optimizer
 
 
@@ -45,7 +47,7 @@ def suited(task: Task) -> Suited:
     settings, images = task.settings, len(task.train)
     rate, epochs, reason = _suited(images, task.found.get("probe"), scratch=task.pretrained == "none")
     epochs = settings.epochs or epochs
-    return Suited(settings.learning_rate or rate, epochs, max(settings.patience, epochs // 3), reason)
+    return Suited(settings.learning_rate or rate, epochs, settings.patience or max(_PATIENCE, epochs // 3), reason)
 
 
 def schedule(task: Task, how: Suited, **more: Any) -> Schedule:
@@ -78,10 +80,10 @@ def _suited(images: int, probe: dict[str, Any] | None, *, scratch: bool) -> tupl
     gentle = max(_LEAST_RATE, _GENTLE_RATE * min(1.0, (images / _GENTLE_IMAGES) ** 1.5))
     if probe is None:
         return gentle, epochs, f"a network that knows the task, {images} images: small steps"
-    if probe["folds_top1"] is None:
-        return _GENTLE_RATE, _MOST_EPOCHS, "a class with one image"
-    error = 1 - probe["folds_top1"]
-    share = min(1.0, max(0.0, (error - _FITS) / (_FITS_NOT - _FITS)))
+    error = None if probe["folds_top1"] is None else 1 - probe["folds_top1"]
+    seen = 0 if error is None else probe["folds_images"]
+    likely = ((error or 0.0) * seen + (_FITS + _FITS_NOT) / 2 * _DOUBT) / (seen + _DOUBT)
+    share = min(1.0, max(0.0, (likely - _FITS) / (_FITS_NOT - _FITS)))
     bold = _BOLD_RATE * min(1.0, (_BOLD_IMAGES / images) ** 0.6)
     rate = math.exp((1 - share) * math.log(gentle) + share * math.log(max(bold, gentle)))
     if share > 0:
@@ -89,4 +91,5 @@ def _suited(images: int, probe: dict[str, Any] | None, *, scratch: bool) -> tupl
         epochs = max(epochs, min(_MOST_EPOCHS, round(250 / math.sqrt(images))))
     fit = "do not fit" if share == 1 else "nearly fit" if share > 0 else "fit"
     size = "large" if share == 1 else "middling" if share > 0 else "small"
-    return rate, epochs, f"the frozen features {fit} (error {100 * error:.1f} % on images left out): {size} steps"
+    known = "too few images to tell" if error is None else f"error {100 * error:.1f} % on images left out"
+    return rate, epochs, f"the frozen features {fit} ({known}): {size} steps"

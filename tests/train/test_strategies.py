@@ -132,10 +132,10 @@ def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:
 
 
 def test_auto_takes_prototypes_where_a_class_has_one_image(tmp_path: Path) -> None:
-    task = task_of(tmp_path / "run", train=np.array([1, 2, 3, 17]), epochs=None, learning_rate=None)
+    task = task_of(tmp_path / "run", train=np.array([1, 17]), epochs=None, learning_rate=None)
     STRATEGIES["auto"](task)
     assert task.notes["auto"]["strategy"] == "prototype"
-    assert "a class has a single image" in task.notes["auto"]["why"][-1]
+    assert "most classes have a single image" in task.notes["auto"]["why"][-1]
 
 
 @pytest.mark.parametrize(("seconds", "strategy", "epochs"), [(5.0, "linear-probe", None), (25.0, "finetune", 4)])
