@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests run in as many processes as there are cores, four at most, and each of them in one thread: make test JOBS=1
+JOBS := $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 4 ] && n=4; echo $$n)
+ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -18,7 +21,7 @@ demo: $(READY) ## fine-tune, quantize, verify, measure and predict on a data set
 	$(BIN)/edgexfer demo
 
 test: lint ## linters, types, layers, then every test but acceptance
-	$(BIN)/python -m pytest -m "not acceptance" -q -ra --durations=10
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not acceptance" -q -ra --durations=20 -n $(JOBS) --dist loadfile
 
 acceptance: $(READY) ## whole runs on real data, minutes each; skipped with the reason where the data is absent
 	$(BIN)/python -m pytest -m acceptance -v -ra --durations=0

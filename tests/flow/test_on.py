@@ -127,6 +127,7 @@ def test_bench_brings_the_records_of_several_devices_back(
     place, records = str(exports.ort.bundle.folder), tmp_path / "records.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEXFER_SSH_CONFIG", str(config))
+        patch.setenv("COLUMNS", "200")
         flags = ["--on", "device", "--on", "other", "--seconds", "0.2", "--threads", "1", "--json", str(records)]
         assert run(["bench", place, *flags]) == 0
     said = capsys.readouterr().out
