@@ -84,6 +84,9 @@ def sweep(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of split, order and proposals.")] = None,
     device: DeviceOption = None,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Time the networks again: something disturbed it before.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep every checkpoint, not only those on the front.")] = False,
 ) -> None:
     """Search the settings that suit DATA and a device.
@@ -121,6 +124,7 @@ def sweep(
             limit_ms=max_latency,
             time_budget_s=time_budget,
             keep=keep,
+            remeasure=remeasure,
         )
     print_sweep(made)
     _print_next(made, data, val, profile.name if target == profile.name else target)
@@ -137,6 +141,8 @@ def print_sweep(made: Sweep) -> None:
     counts = made.counts()
     told = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind])
     show.line(f"{show.count(len(made.trials), 'trial')}: {told}; {len(made.front)} on the front")
+    if counts["running"]:
+        show.line("other workers are still at it; the same command shows what has become of them")
     for warning in made.warnings:
         show.warn(warning)
     chosen = [trial for trial in made.trials if trial.kind == "complete"]
@@ -177,7 +183,9 @@ def _print_next(made: Sweep, data: Path, val: Path | None, target: str) -> None:
         show.line(f"best: trial {made.best.number}, {_short(place)}", "bold green")
         show.line(f"next: edgexfer export {shlex.quote(_short(place))} --target {shlex.quote(target)}", "bold")
     else:
-        show.line(f"best: trial {made.best.number}, on {made.best.host}: {place}", "bold green")
+        show.line(
+            f"best: trial {made.best.number}; its checkpoint is not here ({made.best.host}: {place})", "bold green"
+        )
     settings = shlex.quote(str(made.out / BEST))
     show.line(f"      edgexfer finetune {where} --config {settings} --out {shlex.quote(run)}{more}")
 
@@ -221,7 +229,7 @@ def _check_at_once(data: Path, val: Path | None, settings: FinetuneSettings, spa
 
     find_backbone(settings.backbone)
     read_space(space, settings, "the sweep")
-    read_trainable(data, val)
+    read_trainable(data, val, group=settings.group)
 
 
 @contextmanager

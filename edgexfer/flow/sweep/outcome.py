@@ -136,7 +136,7 @@ def outcome(study: Study, speeds: Speeds, out: Path, *, storage: str, target: st
         target: name of the device profile.
         limit_ms: latency that the best one may not exceed; None for no limit.
     """
-    trials = tuple(_tried(trial) for trial in study.get_trials(deepcopy=False))
+    trials = tuple(_tried(trial, speeds) for trial in study.get_trials(deepcopy=False))
     whole = [trial for trial in trials if trial.kind == "complete"]
     points = [(trial.val_top1 or 0.0, trial.latency_ms or 0.0) for trial in whole]
     front = tuple(whole[index] for index in pareto_front(points))
@@ -158,17 +158,19 @@ def differing(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tried(trial: FrozenTrial) -> Tried:
+def _tried(trial: FrozenTrial, speeds: Speeds) -> Tried:
     known = trial.user_attrs
-    top1, latency = trial.values if trial.values is not None and len(trial.values) == 2 else (None, None)
-    place = known.get("checkpoint")
+    settings, place = dict(known.get("settings", {})), known.get("checkpoint")
+    kind = kind_of(trial)
+    # Not the value that the trial was told: the networks may have been timed again since.
+    speed = speeds.of.get(f"{settings.get('backbone')}@{settings.get('input_size')}")
     return Tried(
         trial.number,
-        kind_of(trial),
-        dict(known.get("settings", {})),
-        top1,
+        kind,
+        settings,
+        trial.values[0] if kind in ("complete", "repeated") else None,
         known.get("test_top1"),
-        latency if latency is not None else known.get("latency_ms"),
+        None if speed is None else speed.latency_ms,
         tuple(known.get("val_top1", ())),
         known.get("seconds"),
         (known.get("worker") or {}).get("host", ""),

@@ -5,6 +5,7 @@ numbers, text and JSON; nothing is pickled. (Optuna's CMA-ES sampler and its jou
 
 Attributes of the study:
     sweep      what all workers must agree on: see `agree`
+    space      what is searched, and the input side that suits the photographs: the first worker decides
     speeds     the latency of every backbone and input size, measured once (flow/sweep/speed.py)
 
 Attributes of a trial:
@@ -67,8 +68,9 @@ def quiet_optuna() -> Iterator[None]:
         optunas.set_verbosity(before)
 
 
-def open_study(url: str, name: str) -> Study:
-    """Opens the study `name`, which is made where it is not there.
+@contextmanager
+def open_study(url: str, name: str) -> Iterator[Study]:
+    """Opens the study `name`, which is made where it is not there; its connections end with the block.
 
     Raises:
         SettingsError: no database at `url`, or a study of another kind under that name.
@@ -103,7 +105,11 @@ def open_study(url: str, name: str) -> Study:
         raise SettingsError(f"the database at {shown} cannot be used: {_line(error)}", "take a new one") from error
     if [direction.name for direction in study.directions] != ["MAXIMIZE", "MINIMIZE"]:
         raise SettingsError(f"the study '{name}' at {shown} is not a sweep's", "choose another name with --study")
-    return study
+    try:
+        yield study
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def agree(study: Study, plan: dict[str, Any]) -> None:
@@ -163,9 +169,14 @@ def at_work(out: Path) -> Iterator[dict[str, str]]:
 
 
 def fail_the_dead(study: Study) -> None:
-    """Ends the trials of workers on this machine that were killed; Optuna's heartbeat does so for other machines."""
+    """Ends the trials of workers that were killed: on this machine by their locks, elsewhere by Optuna's heartbeat."""
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import fail_stale_trials
     from optuna.trial import TrialState
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get("worker") or {}
         folder = Path(worker.get("lock", ""))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from edgexfer.backends import missing_here
 from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import EdgexferError, SettingsError
 from edgexfer.core.files import explained_write, locked_folder, write_file
@@ -54,10 +56,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIALS = 20
-_SPARE = (
-    10  # trials that cost nothing, because they repeat others or cannot be done, before the space counts as used up
-)
-_SECONDS_EACH = 1.5
+SPARE = 10  # trials that cost nothing, because they repeat others or cannot be done, before the space counts as used up
+SECONDS_EACH = 1.5
 """How long each network is timed."""
 
 
@@ -77,6 +77,7 @@ def sweep(
     limit_ms: float | None = None,
     time_budget_s: float | None = None,
     keep: bool = False,
+    remeasure: bool = False,
     progress: Callable[[int, int], None] | None = None,
     on_trial: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
@@ -99,6 +100,7 @@ def sweep(
         limit_ms: the best trial may not take longer; slower networks are not trained. By default the target's limit on
             latency_p50_ms, where it has one and its engine is here.
         time_budget_s: after so many seconds this worker begins no trial, nor one that would hardly end in time.
+        remeasure: time the networks again, since something disturbed it before.
         keep: keep the checkpoint of every trial, and not only of those on the front.
         progress: called with (done, all) while images are read.
         on_trial: called with the sweep as it stands after each trial.
@@ -114,9 +116,12 @@ def sweep(
         raise SettingsError(f"trials is {trials}, expected 1 or more")
     base = settings or FinetuneSettings()
     usable_device(base.device)
-    dataset = read_trainable(data, val)
-    searched, fitting = _searched(base, fixed, space or {}, dataset)
-    precisions = _precisions(precision or target.precision, target)
+    dataset = read_trainable(data, val, group=base.group)
+    named = read_space(space or {}, base, "the sweep")
+    for name in _values(named, "strategy", (base.strategy,)):
+        find_strategy(str(name))
+    asked = precision or target.precision
+    precisions = _precisions(asked, target)
     limit_ms = limit_ms if limit_ms is not None else _limit_of(target)
     _claim(out)
     url = storage or f"sqlite:///{(out / 'study.db').absolute()}"
@@ -124,17 +129,19 @@ def sweep(
         stack.enter_context(quiet_optuna())
         worker = stack.enter_context(at_work(out))
         with locked_folder(out):  # no worker on this machine trains while another one times the networks
-            opened = open_study(url, study or out.absolute().name)
+            opened = stack.enter_context(open_study(url, study or out.absolute().name))
             plan = {
                 "settings": dataclasses.asdict(dataclasses.replace(base, device="auto")),
-                "space": space_json(searched),
+                "fixed": sorted(fixed),
+                "named": space_json(named),
                 "target": target.name,
-                "precisions": list(precisions),
+                "precision": asked,
                 "classes": list(dataset.labels),
                 "separate_val": val is not None,
             }
             agree(opened, plan)
-            speeds = _speeds(opened, searched, base, precisions, dataset, target, out, fitting)
+            searched, fitting = _searched(opened, base, fixed, named, dataset)
+            speeds = _speeds(opened, searched, base, precisions, dataset, target, out, fitting, remeasure)
         paths = Path(data), None if val is None else Path(val)
         work = Work(opened, *paths, out, base, searched, speeds, limit_ms, worker, progress)
 
@@ -157,22 +164,24 @@ def sweep(
 
 
 def _searched(
-    base: FinetuneSettings, fixed: tuple[str, ...], table: Mapping[str, Any], dataset: Dataset
+    study: Study, base: FinetuneSettings, fixed: tuple[str, ...], named: Space, dataset: Dataset
 ) -> tuple[Space, int]:
-    """Returns the space, and the input side that suits the photographs."""
-    named = read_space(table, base, "the sweep")
+    """Returns the space, and the input side that suits the photographs.
+
+    The first worker decides: which backbones are at hand may differ on the machines of the others.
+    """
+    recorded = study.user_attrs.get("space")
+    if recorded is not None:
+        return read_space(recorded["space"], base, f"the study '{study.study_name}'"), int(recorded["fitting"])
     at_hand = backbones_at_hand() if base.weights == "auto" else (base.backbone,)
-    backbones = _values(named, "backbone", (base.backbone,) if "backbone" in fixed else at_hand)
-    if not backbones:
-        backbones = (base.backbone,)  # finetune says how its weights are had
+    backbones = _values(named, "backbone", (base.backbone,) if "backbone" in fixed else at_hand or (base.backbone,))
     largest = max(find_backbone(str(name)).input_size for name in backbones)
     fitting = base.input_size or fitting_input_size(dataset, largest)
     rest = default_space(base, (*fixed, *named), backbones=backbones, fitting=fitting, largest=largest)
     whole = {**rest, **named}
-    for name in _values(whole, "strategy", (base.strategy,)):
-        find_strategy(str(name))
     if not whole:
         raise SettingsError("every setting is fixed: there is nothing to search", "leave some of them away")
+    study.set_user_attr("space", {"space": space_json(whole), "fitting": fitting})
     return whole, fitting
 
 
@@ -186,12 +195,15 @@ def _precisions(wanted: str, target: Target) -> tuple[str, ...]:
     known = {"auto": (exact, "int8"), "int8": ("int8",), "float32": ("float32",), "float16": ("float16",)}
     if wanted not in known or (wanted == "float16" and target.dialect == "ort"):
         raise SettingsError(f"{target.name} cannot be timed in {wanted}", "take auto, int8 or float32")
-    return known[wanted]
+    # Another engine's INT8 says nothing of that of the target's: it would be simulated.
+    return known[wanted] if missing_here(target.backend) is None else ("float32",)
 
 
 def _limit_of(target: Target) -> float | None:
+    """Returns the target's own limit in ms; None without one, and where this machine's clock says nothing of it."""
     value = target.gates.get("latency_p50_ms", {}).get("max")
-    return None if value is None else float(value)
+    same = target.host.get("machine", platform.machine()) == platform.machine()
+    return float(value) if value is not None and same and missing_here(target.backend) is None else None
 
 
 def _claim(out: Path) -> None:
@@ -218,9 +230,10 @@ def _speeds(
     target: Target,
     out: Path,
     fitting: int,
+    remeasure: bool,
 ) -> Speeds:
     recorded = study.user_attrs.get("speeds")
-    if recorded is not None:
+    if recorded is not None and not remeasure:
         return speeds_from_json(recorded)
     backbones = _values(space, "backbone", (base.backbone,))
     sizes = _values(space, "input_size", (base.input_size or fitting,))
@@ -236,11 +249,13 @@ def _speeds(
             target,
             scratch,
             weights=base.weights,
-            seconds_each=_SECONDS_EACH,
+            seconds_each=SECONDS_EACH,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     study.set_user_attr("speeds", made.to_json())
+    if recorded is not None:
+        return made
     first = next((name for name in (base.backbone, *BACKBONES) if name in backbones), base.backbone)
     study.enqueue_trial(first_of(space, fitting, first))
     return made
@@ -263,7 +278,7 @@ def _one_trial(work: Work, trials: int) -> bool:
         kinds = [kind_of(trial) for trial in study.get_trials(deepcopy=False)]
         done = sum(kind in ("complete", "pruned", "running") for kind in kinds)
         idle = sum(kind in ("repeated", "infeasible") for kind in kinds)
-        if done >= trials or idle >= trials + _SPARE:
+        if done >= trials or idle >= trials + SPARE:
             return False
         new_sampler(study, work.settings.seed)
 

@@ -147,7 +147,7 @@ def _watcher(
         peers = [
             other.user_attrs["val_top1"]
             for other in ended
-            if other.user_attrs.get("val_top1") and other.user_attrs["latency_ms"] <= latency_ms
+            if other.user_attrs.get("val_top1") and other.user_attrs.get("latency_ms", 0.0) <= latency_ms
         ]
         if epoch != epochs and falls_behind(own, peers):
             raise TrialPruned
