@@ -23,7 +23,7 @@ from tests.train.together import VARIANTS, train
 
 pytestmark = pytest.mark.train
 
-PROCESSES = 3
+PROCESSES = 2
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
 SETTINGS = ["--backbone", "mobilenetv2-050", "--weights", "none", "--strategy", "finetune", "--epochs", "2"]
 SMALL = ["--batch-size", "8", "--input-size", "64", "--device", "cpu", "--no-mirror"]
@@ -39,7 +39,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three processes as srun starts them; the second one can see no other's files and gets the pixels sent."""
+    """Two processes as srun starts them; the second one cannot see the files of the first and gets the pixels sent."""
     folder = tmp_path_factory.mktemp("together")
     with pytest.raises(KeyboardInterrupt):
         train("plain", folder / "resumed", cut=True)
