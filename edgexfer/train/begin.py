@@ -209,6 +209,7 @@ def _task(
         tracked=Tracking(),
         start=start,
         found=first.found,
+        val_logits=first.val_logits,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgexfer.train.backbones import Normalization, find_backbone
 from edgexfer.train.checkpoint import Checkpoint
@@ -32,12 +32,14 @@ class FirstNetwork:
         pretrained: where its weights came from; "none" for random ones.
         mirror: whether training may mirror images.
         found: what was found out about the images on the way, JSON values: "probe" and "domain_shift".
+        val_logits: what it answers to the validation images, float32 [images, classes], where that is known already.
     """
 
     network: DeployNetwork
     pretrained: str
     mirror: bool
     found: dict[str, Any] = field(default_factory=dict)
+    val_logits: Tensor | None = None
 
 
 def backbone_network(settings: FinetuneSettings, classes: int) -> tuple[nn.Module, str]:
@@ -69,7 +71,7 @@ def with_fitted_head(
     write_head(deployed.network, probe)
     mirror = probe.mirror_keeps_classes if settings.mirror is None else settings.mirror
     found = {"probe": probe.to_json(), "domain_shift": None if shift is None else shift.to_json()}
-    return FirstNetwork(deployed, pretrained, mirror, found)
+    return FirstNetwork(deployed, pretrained, mirror, found, probe.val_logits)
 
 
 def grown_network(start: Checkpoint, prepared: Prepared, settings: FinetuneSettings, device: str) -> FirstNetwork:

@@ -44,6 +44,7 @@ def learn(task: Task, schedule: Schedule, *, patience: int | None = None) -> dic
         task.augmentation,
         renewal=renewal,
     )
+    trainee.known_logits = task.val_logits
     if schedule.epochs:
         task.notes["augmentation"] = asdict(task.augmentation)
     if settings.find_learning_rate and schedule.epochs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,6 +30,7 @@ from edgexfer.train.transferability import log_maximum_evidence
 _INVERSE_PENALTIES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 _ENOUGH_VAL = 100  # from here on val tells the penalties apart better than folds of a small training set do
 _FOLDS, _FOLDED_IMAGES = 4, 512
+_MIRRORED_IMAGES = 100  # of val, at most
 _FITTED_IMAGES, _WEIGHED_IMAGES = 20_000, 2048  # more change a head of some thousand weights hardly
 _BATCH = 64
 _LEAST_SPREAD = 0.2
@@ -51,6 +52,7 @@ class Probe:
         evidence: LogME of the training images, see train/transferability.py.
         forward_ms: time of one image through the network, in milliseconds.
         mirror_keeps_classes: whether mirrored images are still recognised, so that training may mirror.
+        val_logits: what the head answers to the validation images, float32 [images, classes].
     """
 
     weight: Tensor
@@ -62,6 +64,7 @@ class Probe:
     evidence: float
     forward_ms: float
     mirror_keeps_classes: bool
+    val_logits: Tensor
 
     def to_json(self) -> dict[str, float | str | None]:
         """Returns the figures for the record."""
@@ -130,10 +133,6 @@ def fit_probe(
         best = max(range(len(by_fold)), key=lambda place: by_fold[place])
         chosen_on, folds_top1 = "folds", by_fold[best][0]
         chosen = _path((_INVERSE_PENALTIES[best],), x, y)[0]
-    upright = chosen.score(*judged)
-    mirrored = chosen.score((features(network, cache, val, mirrored=True) - mean) / spread, class_ids[val])
-    # Two images of noise are forgiven; a class that mirrors into another loses far more.
-    keeps = mirrored >= upright - max(0.02, 2 / len(val))
     coefficients, intercepts = _all_classes(chosen)
     weight = coefficients / spread
     weighed = _some(y, _WEIGHED_IMAGES)
@@ -146,8 +145,24 @@ def fit_probe(
         len(folded),
         log_maximum_evidence(seen[weighed], y[weighed]),
         forward_ms,
-        bool(keeps),
+        _mirror_keeps_classes(chosen, network, cache, val, judged, lambda found: (found - mean) / spread),
+        torch.from_numpy(judged[0] @ coefficients.T + intercepts).float(),
     )
+
+
+def _mirror_keeps_classes(
+    model: LogisticRegression,
+    network: DeployNetwork,
+    cache: PixelCache,
+    val: NDArray[np.int64],
+    judged: tuple[NDArray[np.float32], NDArray[np.int64]],
+    scaled: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> bool:
+    asked = _some(judged[1], _MIRRORED_IMAGES)
+    upright = float(model.score(judged[0][asked], judged[1][asked]))
+    mirrored = float(model.score(scaled(features(network, cache, val[asked], mirrored=True)), judged[1][asked]))
+    # Two images of noise are forgiven; a class that mirrors into another loses far more.
+    return mirrored >= upright - max(0.02, 2 / len(asked))
 
 
 def write_head(network: nn.Module, probe: Probe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from edgexfer.train.adapt import adapt_to
 from edgexfer.train.learn import learn
 from edgexfer.train.network import DEPTHS, head_of
 from edgexfer.train.plan import plan
+from edgexfer.train.pretrain import pretrain_on_domain
 from edgexfer.train.probe import features
 from edgexfer.train.prototype import prototype_head
 from edgexfer.train.suited import schedule, suited
@@ -49,6 +51,7 @@ def prototype(task: Task) -> dict[str, Any]:
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(weight))
             head.bias.copy_(torch.from_numpy(bias))
+        task = replace(task, val_logits=None)
     return learn(task, Schedule(epochs=0))
 
 
@@ -94,6 +97,15 @@ def update(task: Task) -> dict[str, Any]:
     return update_from(task)
 
 
+def pretrain(task: Task) -> dict[str, Any]:
+    """The backbone first looks at images of the user's domain that nobody labelled; then `auto` goes on.
+
+    VICReg, Bardes et al. 2022; edgexfer/train/pretrain.py.
+    """
+    pretrain_on_domain(task)
+    return auto(replace(task, val_logits=None))
+
+
 def find_strategy(name: str) -> Strategy:
     """Returns the strategy `name`.
 
@@ -114,4 +126,5 @@ STRATEGIES: dict[str, Strategy] = {
     "last-n": last_n,
     "adapt": adapt,
     "update": update,
+    "pretrain": pretrain,
 }

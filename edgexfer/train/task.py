@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edgexfer.core.errors import SettingsError
 from edgexfer.train.augment import Augmentation
@@ -41,6 +42,8 @@ class Task:
         unlabeled: pixels of images whose classes are not known, uint8 [images, H, W, 3]; None without --unlabeled.
         unlabeled_folder: where they lie.
         found: what was found out before training, JSON values by name: "probe" (see probe.Probe), "domain_shift".
+        val_logits: what the network answers to the validation images before training, float32 [images, classes]; None
+            where nobody has asked it yet, or it was changed since.
         began: when the run began, in seconds of time.monotonic.
         stream: where training images beyond the prepared ones come from, epoch by epoch; None where these are all.
         notes: what a strategy found and decided, JSON values by name; it ends up in the manifest.
@@ -60,6 +63,7 @@ class Task:
     unlabeled: PixelCache | None = None
     unlabeled_folder: Path | None = None
     found: dict[str, Any] = field(default_factory=dict)
+    val_logits: Tensor | None = None
     began: float = field(default_factory=time.monotonic)
     stream: Stream | None = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -96,6 +96,8 @@ class Trainee(lightning.LightningModule):
 
     Attributes:
         share: this process's part of every batch, where several train together.
+        known_logits: what the network answers to all of `val` as it is now, float32 [images, classes]; the next
+            validation takes them and does not ask again.
 
     Args:
         network: trained in place.
@@ -127,6 +129,7 @@ class Trainee(lightning.LightningModule):
         self.network = network
         self.schedule = schedule
         self.share = ALONE
+        self.known_logits: Tensor | None = None
         self._cache: PixelCache | None = cache
         self._feed: Feed | None = None
         self._class_ids, self._train, self._val = class_ids, train, val
@@ -215,13 +218,17 @@ class Trainee(lightning.LightningModule):
         if not len(rows):  # others have one left
             return
         pixels, target = self._fed(rows, mine[(batch_idx + 1) * size : (batch_idx + 2) * size])
-        logits = self.network(channels_last(pixels)).float()
+        if self.known_logits is None or self.share != ALONE:
+            logits = self.network(channels_last(pixels)).float()
+        else:
+            logits = self.known_logits[batch_idx * size : (batch_idx + 1) * size].to(self.device)
         loss = self._distance_to_teacher(pixels, logits) if self._teacher else F.cross_entropy(logits, target)
         self._val_loss += loss.double() * len(rows)
         self._metrics.update(logits.softmax(1), target)
 
     def on_validation_epoch_end(self) -> None:
         """Keeps the figures in `validation` and gives top-1 to early stopping."""
+        self.known_logits = None  # the next one will be of another network
         loss = self.share.summed(self._val_loss) / len(self._val)
         self.validation = {"loss": loss, **plain_figures(self._metrics.compute())}
         self.log("val_top1", self.validation["top1"], batch_size=len(self._val))
