@@ -11,7 +11,7 @@ Of each epoch's network the one is kept that is best on old and new classes alik
 from __future__ import annotations
 
 import logging
-import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ from edgexfer.train.fit import fit
 from edgexfer.train.forgetting import KeepEarlier
 from edgexfer.train.judge import figures
 from edgexfer.train.prepared import Prepared
+from edgexfer.train.probe import fit_probe, write_head
+from edgexfer.train.suited import schedule, suited
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.trainee import Trainee
 
 log = logging.getLogger(__name__)
 
-_IMAGES_SEEN = 5_000  # unless told otherwise: in all, but between 3 and 8 epochs
-_RATE, _RATE_IMAGES, _LEAST_RATE = 3e-4, 1000, 3e-5
 _MOST_REPEATS = 8  # of an exemplar in one epoch
 _DISTILLATION, _START_PULL = 1.0, 0.01
 
@@ -75,27 +75,31 @@ def update_from(task: Task) -> dict[str, Any]:
 
 
 def _fit(task: Task, joined: Prepared, start: Checkpoint) -> dict[str, Any]:
-    settings = task.settings
-    train = balanced(joined.indices("train"), joined.class_ids, settings.seed, _MOST_REPEATS)
-    val = balanced(joined.indices("val"), joined.class_ids, settings.seed, _MOST_REPEATS)
-    epochs = settings.epochs or min(8, max(3, math.ceil(_IMAGES_SEEN / len(train))))
-    rate = max(_LEAST_RATE, _RATE * min(1.0, len(train) / _RATE_IMAGES))
-    schedule = Schedule(
-        epochs=epochs,
-        batch_size=min(settings.batch_size, len(train)),
-        learning_rate=settings.learning_rate or rate,
-        layer_decay=settings.layer_decay,
-        weight_decay=0.0,  # L2-SP stands in its place
-        label_smoothing=settings.label_smoothing,
-        seed=settings.seed,
-    )
+    seed = task.settings.seed
+    train = balanced(joined.indices("train"), joined.class_ids, seed, _MOST_REPEATS)
+    val = balanced(joined.indices("val"), joined.class_ids, seed, _MOST_REPEATS)
+    found = {**task.found, "probe": _fit_head(task, joined)}
+    task = replace(task, prepared=joined, train=train, val=val, found=found)
+    how = suited(task)
+    log.info("%s, %.1e for up to %d epochs", how.reason, how.learning_rate, how.epochs)
+    chosen = schedule(task, how, weight_decay=0.0)  # L2-SP stands in its place
     keep = KeepEarlier(start.float_network().eval(), _DISTILLATION, _START_PULL)
-    trainee = Trainee(
-        task.network, joined.cache, joined.class_ids, train, val, schedule, task.augmentation, extra_loss=keep
-    )
-    return fit(
-        trainee, task.folder, stage="update", patience=settings.patience, device=task.device, tracked=task.tracked
-    )
+    ids = joined.class_ids
+    trainee = Trainee(task.network, joined.cache, ids, train, val, chosen, task.augmentation, extra_loss=keep)
+    return fit(trainee, task.folder, stage="update", patience=how.patience, device=task.device, tracked=task.tracked)
+
+
+def _fit_head(task: Task, joined: Prepared) -> dict[str, Any] | None:
+    """Fits the head on all classes, where exemplars show all of them, and returns what `suited` takes rates from.
+
+    Until then new rows of the head are mean features: good enough to begin with, but far from what training ends at.
+    """
+    rows = joined.indices("train")
+    if len(np.unique(joined.class_ids[rows])) < len(joined.labels):
+        return None
+    probe = fit_probe(task.network.to(task.device), joined.cache, joined.class_ids, rows, joined.indices("val"))
+    write_head(task.network.network, probe)
+    return dict(probe.to_json())
 
 
 def balanced(rows: NDArray[np.int64], class_ids: NDArray[np.int64], seed: int, most_repeats: int) -> NDArray[np.int64]:
