@@ -75,6 +75,7 @@ def build(
     folder: str | Path,
     *,
     data: str | Path | None = None,
+    partial: bool = False,
     precision: str | None = None,
     rebuild: bool = False,
     if_needed: bool = False,
@@ -86,6 +87,7 @@ def build(
     Args:
         folder: the bundle.
         data: images to judge by; None for the accuracy that the bundle brings along from its export.
+        partial: accept that some of the bundle's classes do not occur in `data`.
         precision: build and choose this candidate alone; None for what the target asks, "auto" for the fastest.
         rebuild: build even where engines are there that fit.
         if_needed: where a choice was made on this machine before, keep it, and build its engine only where it is gone.
@@ -111,7 +113,7 @@ def build(
     wanted = precision or bundle.target.precision
     names = list(bundle.candidates) if wanted == "auto" else [bundle.at(wanted).precision]
     candidates = prepare(bundle, names, builder, rebuild=rebuild, progress=progress)
-    evaluations, warnings = _evaluations(bundle, candidates, data)
+    evaluations, warnings = _evaluations(bundle, candidates, data, partial)
     if evaluations:
         choice = choose(bundle, evaluations, wanted=wanted, backend=bundle.target.backend, seconds=seconds)
     else:
@@ -149,11 +151,11 @@ def _as_before(bundle: Bundle, chosen: str, builder: EngineBuilder, progress: Pr
 
 
 def _evaluations(
-    bundle: Bundle, candidates: Candidates, data: str | Path | None
+    bundle: Bundle, candidates: Candidates, data: str | Path | None, partial: bool
 ) -> tuple[dict[str, Evaluation], list[str]]:
     """Returns what is known of each candidate's accuracy, all on the same images, and what must be said of it."""
     if data is not None:
-        found = {name: evaluate(bundle.at(name), data) for name in candidates.ready}
+        found = {name: evaluate(bundle.at(name), data, partial=partial) for name in candidates.ready}
         return found, list(next(iter(found.values())).warnings)
     known = {record.precision: record.evaluation for record in read_measured(bundle.folder)}
     found = {name: known[name] for name in candidates.ready if name in known}

@@ -98,14 +98,23 @@ def choose(
     return Choice(shipped, measured, decision, doubts)
 
 
-def judge(bundle: Bundle, data: str | Path, *, backend: str, progress: Progress | None = None) -> dict[str, Evaluation]:
+def judge(
+    bundle: Bundle, data: str | Path, *, backend: str, partial: bool = False, progress: Progress | None = None
+) -> dict[str, Evaluation]:
     """Evaluates every candidate of a bundle on the same images; returns {precision: Evaluation}.
+
+    Args:
+        bundle: with its candidates.
+        data: images.
+        backend: the engine that runs them here.
+        partial: accept that some of the bundle's classes do not occur.
+        progress: called with (done, all) while images are judged.
 
     Raises:
         EdgexferError: what `evaluate` raises.
     """
     return {
-        precision: evaluate(bundle.at(precision), data, backend=backend, progress=progress)
+        precision: evaluate(bundle.at(precision), data, backend=backend, partial=partial, progress=progress)
         for precision in bundle.candidates
     }
 

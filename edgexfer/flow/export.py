@@ -108,11 +108,12 @@ def export(
             main, beside = _quantized(checkpoint, target, data, epochs, device, progress, tracking), checkpoint
         bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data)
         where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
+        partial = bool(checkpoint.earlier_rows())  # what it went on with may show few of its classes
         log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
         if on:
-            made = _measured_on(on, bundle, where, out, known_share, overwrite)
+            made = _measured_on(on, bundle, where, out, known_share, overwrite, partial=partial)
         else:
-            made = _measured_here(bundle, where, out, known_share, overwrite)
+            made = _measured_here(bundle, where, out, known_share, overwrite, partial=partial)
     if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
         doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
         made = dataclasses.replace(made, warnings=(*made.warnings, doubt))
@@ -171,15 +172,17 @@ def _quantized(
     )
 
 
-def _measured_here(bundle: Bundle, where: str | Path, out: Path, known_share: float, overwrite: bool) -> Exported:
+def _measured_here(
+    bundle: Bundle, where: str | Path, out: Path, known_share: float, overwrite: bool, *, partial: bool
+) -> Exported:
     target = bundle.target
     missing = missing_here(target.backend)
     if missing is None and builder_of(find_backend(target.backend)) is not None:
-        built = build(bundle.folder, data=where, seconds=BENCH_SECONDS)
+        built = build(bundle.folder, data=where, partial=partial, seconds=BENCH_SECONDS)
         choice = Choice(built.bundle.precision, built.measured, built.decision, built.warnings)
     else:
         backend = target.backend if missing is None else "ort"
-        evaluations = judge(bundle, where, backend=backend)
+        evaluations = judge(bundle, where, backend=backend, partial=partial)
         choice = choose(
             bundle,
             evaluations,
@@ -200,9 +203,16 @@ def _measured_here(bundle: Bundle, where: str | Path, out: Path, known_share: fl
 
 
 def _measured_on(
-    hosts: Sequence[str], bundle: Bundle, where: str | Path, out: Path, known_share: float, overwrite: bool
+    hosts: Sequence[str],
+    bundle: Bundle,
+    where: str | Path,
+    out: Path,
+    known_share: float,
+    overwrite: bool,
+    *,
+    partial: bool,
 ) -> Exported:
-    simulated = judge(bundle, where, backend="ort")
+    simulated = judge(bundle, where, backend="ort", partial=partial)
     devices = build_on(hosts, bundle, where, next(iter(simulated.values())).images)
     choice = next(device.choice for device in devices if device.choice is not None)
     shipped, doubts = _shipped(bundle, choice, where, out, known_share, overwrite, simulated=False)
