@@ -42,6 +42,11 @@ ROUNDS = "adapt"  # folder of the rounds' state
 _LOOKED_AT = 512  # images of each domain, at most, for the layers' statistics
 _KEPT_OUT = 0.2
 _LEAST_IMAGES = 10
+_KEPT = {
+    "self-training": "statistics and self-training are kept",
+    "statistics": "the target's statistics are kept, self-training is not",
+    "nothing": "the network stays as it was",
+}
 
 
 def adapt_to(task: Task, train_source: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
@@ -94,6 +99,7 @@ def _adapted(
     network.cpu().eval()
     reason = (trained if kept == "self-training" or verdict.merit < trained.merit else verdict).reason
     task.notes["adapt"] = {
+        "said": [f"adaptation: {_KEPT[kept]}: {reason}"],
         "adapted_by": kept,
         "reason": reason,
         "judged_by": "labelled target images" if labelled else "confidence, class shares and source accuracy",

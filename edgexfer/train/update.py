@@ -62,15 +62,23 @@ def update_from(task: Task) -> dict[str, Any]:
     finally:
         if earlier is not None:
             earlier.cache.close()
+    learned = _new_figures(task)
     figures_before = {"images": 0 if earlier is None else len(earlier.class_ids), "top1_before": before}
+    said = [f"new images: {100 * learned['top1']:.1f} % recognised ({learned['images']} {learned['judged_by']})"]
+    if earlier is not None and before is not None and after is not None:
+        count = len(earlier.class_ids)
+        said.append(
+            f"earlier classes: {100 * before:.1f} % recognised before, {100 * after:.1f} % after "
+            f"({count} {earlier.origin})"
+        )
+    log.info("%s", "; ".join(said))
     task.notes["update"] = {
+        "said": said,
         "new_classes": list(new),
         "repeated_images": len(exemplars.of("train")),
         "earlier_task": earlier and {"judged_by": earlier.origin, **figures_before, "top1_after": after},
-        "new_images": _new_figures(task),
+        "new_images": learned,
     }
-    if earlier is not None and before is not None and after is not None:
-        log.info("earlier classes: %.2f %% before, %.2f %% after (%s)", 100 * before, 100 * after, earlier.origin)
     return best
 
 

@@ -105,6 +105,7 @@ def test_unlabeled_images_bring_back_what_another_light_cost(source: dict[str, t
     assert task.notes["adapt"]["judged_by"] == "confidence, class shares and source accuracy"
     assert task.notes["adapt"]["unlabeled_images"] == {"learned_from": 32, "kept_out": 8}
     assert task.notes["adapt"]["layers_restated"] == 3
+    assert "unlabeled images promise" in task.notes["adapt"]["said"][0]
     assert [done["pseudo_labels"] > 0 for done in task.notes["adapt"]["rounds"]] == [True, True]
     rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == [str(number) for number in range(len(rows))]

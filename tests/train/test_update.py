@@ -69,6 +69,7 @@ def test_new_classes_come_after_the_old_ones_and_both_are_known(updated: Checkpo
 def test_it_says_what_became_of_the_old_classes(updated: Checkpoint, start: Checkpoint, old_data: Path) -> None:
     notes = updated.manifest["strategy_notes"]["update"]
     assert notes["new_classes"] == ["a"]
+    assert [line.partition(":")[0] for line in notes["said"]] == ["new images", "earlier classes"]
     assert notes["repeated_images"] == 12
     earlier = notes["earlier_task"]
     assert earlier["judged_by"] == f"test images in {old_data}"
