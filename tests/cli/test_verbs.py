@@ -126,8 +126,8 @@ def test_bench_prints_and_writes(edgexfer: Terminal, tmp_path: Path) -> None:
 
 def test_bench_against_another(edgexfer: Terminal, tmp_path: Path) -> None:
     fast = make_bundle(tmp_path / "fast.edgx", backend="fake", options={"latency_ms": 0.5}, name="fast")
-    slow = make_bundle(tmp_path / "slow.edgx", backend="fake", options={"latency_ms": 1.5}, name="slow")
-    said = edgexfer("bench", fast, "--against", slow, "--seconds", 0.05)
+    slow = make_bundle(tmp_path / "slow.edgx", backend="fake", options={"latency_ms": 2.5}, name="slow")
+    said = edgexfer("bench", fast, "--against", slow, "--seconds", 0.3)
     assert said.code == 0
     assert "fast against slow: " in said.out
     assert "times faster in inference time" in said.out

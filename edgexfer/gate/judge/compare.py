@@ -14,7 +14,7 @@ from edgexfer.gate.judge.interval import ratio
 from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.latency import Latency
-from edgexfer.gate.measure.record import FORMAT_VERSION, subject_of
+from edgexfer.gate.measure.record import FORMAT_VERSIONS, subject_of
 from edgexfer.gate.measure.timing import Progress, check_seconds, doubts, encoded_images
 from edgexfer.gate.measure.turns import ROUND_SECONDS, Turns, bundle_side
 from edgexfer.runtime.classifier import load
@@ -58,7 +58,7 @@ class Comparison:
         """Returns the record that `bench --against --json` writes."""
         return {
             "kind": "comparison",
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSIONS["comparison"],
             "step": self.step,
             "ratio": self.ratio,
             "low": self.low,

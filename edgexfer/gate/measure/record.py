@@ -20,8 +20,7 @@ from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.toml import from_table
 from edgexfer.runtime.classifier import Classifier
 
-FORMAT_VERSION = 2
-_READ = (1, FORMAT_VERSION)
+FORMAT_VERSIONS = {"evaluation": 2, "latency": 2, "comparison": 1, "gate": 1}
 
 T = TypeVar("T")
 
@@ -67,12 +66,14 @@ def to_record(kind: str, measurement: Any, summary: dict[str, Any]) -> dict[str,
     """Makes the JSON record of a measurement.
 
     Args:
-        kind: "evaluation" or "latency".
+        kind: "evaluation", "latency" or "gate".
         measurement: the frozen dataclass.
         summary: its figures; one that does not exist (nan) becomes null.
     """
     content = dataclasses.asdict(measurement)
-    record: dict[str, Any] = _plain({"kind": kind, "format_version": FORMAT_VERSION, "summary": summary, **content})
+    record: dict[str, Any] = _plain(
+        {"kind": kind, "format_version": FORMAT_VERSIONS[kind], "summary": summary, **content}
+    )
     return record
 
 
@@ -91,8 +92,9 @@ def from_record(classes: Mapping[str, type[T]], record: Any, where: str, *, noun
     """
     if not isinstance(record, dict) or record.get("kind") not in classes:
         raise ArtifactError(f"{where} is not {noun}", again)
-    if record.get("format_version") not in _READ:
-        known = " and ".join(map(str, _READ))
+    read = range(1, FORMAT_VERSIONS[record["kind"]] + 1)
+    if record.get("format_version") not in read:
+        known = " and ".join(map(str, read))
         raise ArtifactError(
             f"{where} has format_version {record.get('format_version')}, this edgexfer reads {known}", again
         )

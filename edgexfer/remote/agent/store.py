@@ -90,16 +90,19 @@ class Incoming:
 def missing(home: Home, digests: Iterable[str]) -> list[str]:
     """Returns those of `digests` that are not in the store, each once; a file that has rotted there is removed."""
     absent: list[str] = []
-    for digest in dict.fromkeys(digests):
+    wanted = list(dict.fromkeys(digests))
+    with home.locked():  # another run may be trimming the store: from here on these count as sent now
+        for digest in wanted:
+            with suppress(FileNotFoundError):
+                os.utime(home.files / digest)
+    for digest in wanted:
         path = home.files / digest
         try:
             whole = sha256_of(path) == digest
         except FileNotFoundError:
             absent.append(digest)
             continue
-        if whole:
-            os.utime(path)  # counts as sent now, when the store is trimmed
-        else:
+        if not whole:
             path.unlink(missing_ok=True)
             absent.append(digest)
     return absent

@@ -58,7 +58,7 @@ def test_it_takes_turns_with_another_side() -> None:
             yield lambda index: {"total": side(index)["total"] + side(index)["total"]}
 
     turns = Turns([workload, twice])
-    turns.more(0.15)
+    turns.more(0.6)
     one, two = (float(np.median(side["total"])) for side in turns.sides)
     assert turns.sides[0]["total"].shape == turns.sides[1]["total"].shape
     assert 1.4 < two / one < 2.8
