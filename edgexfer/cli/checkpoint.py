@@ -31,6 +31,8 @@ def print_checkpoint(folder: Path, manifest: dict[str, Any]) -> None:
     show.line(_epochs(manifest["best_epoch"], folder / "history.csv", manifest["quantization"] is not None))
     _print_figures(metrics, manifest.get("float_metrics") or {})
     _print_temperature(manifest.get("temperature"), quantized=manifest["quantization"] is not None)
+    for line in (manifest.get("strategy_notes") or {}).get("guards", ()):
+        show.line(line)
     judged = "test" if "test" in metrics else "val"
     _print_weakest(manifest["labels"], metrics[judged]["confusion"], judged)
     _print_left_out(manifest.get("images_left_out") or [])

@@ -22,6 +22,7 @@ from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, save_checkpoin
 from edgexfer.train.distributed import leading
 from edgexfer.train.earlier_task import exemplars_to_keep, rows_before
 from edgexfer.train.fit import BEST, STATE
+from edgexfer.train.guards import guards_of
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.plan import PLAN
 from edgexfer.train.prepared import Progress, read_trainable
@@ -143,6 +144,7 @@ def _begin_tracking(task: Task, name: str, *, resume: bool) -> None:
 def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -> Checkpoint:
     record = read_record(task.folder)
     prepared = task.prepared
+    task.notes["guards"] = list(guards_of(task, best))
     metrics, temperature = judge_scaled(task.network, prepared, scale=task.settings.temperature_scaling)
     content = {
         "name": out.name,

@@ -63,7 +63,9 @@ def with_fitted_head(
     if pretrained == "none":
         _measure_batch_norms(network, prepared, normalization)
     train, val = prepared.indices("train"), prepared.indices("val")
-    shift = shift_of_rows(network, normalization, prepared.cache, train, seed=settings.seed, device=device)
+    shift = None  # statistics that were measured on these very images say nothing of another domain
+    if pretrained != "none":
+        shift = shift_of_rows(network, normalization, prepared.cache, train, seed=settings.seed, device=device)
     side = prepared.cache.preprocess.height
     deployed = deploy_form(network, normalization, side, side).to(device)
     log.info("fitting the head on the features of %d images", len(train))

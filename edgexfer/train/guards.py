@@ -46,7 +46,8 @@ def guards_of(task: Task, best: Mapping[str, Any]) -> tuple[str, ...]:
         task: its network is the one that was kept.
         best: the record of the kept epoch, as a strategy returns it.
     """
-    tried = _tried(task.folder / HISTORY)
+    # `adapt` goes on after what it trained, and judges that itself.
+    tried = () if task.settings.strategy == "adapt" else _tried(task.folder / HISTORY)
     kept = right_answers(task.network, task.prepared, task.settings.seed)
     first: Right | None = None
     if tried and best["epoch"] > 0:
@@ -54,7 +55,11 @@ def guards_of(task: Task, best: Mapping[str, Any]) -> tuple[str, ...]:
         network.load_state_dict(safetensors.torch.load_file(task.folder / START))
         first = right_answers(network, task.prepared, task.settings.seed, splits=("val", "test"))
     before = "the frozen features" if task.start is None else "the network it began with"
-    return guards(kept, first, tried=tried, shift=task.found.get("domain_shift"), before=before)
+    lines = guards(kept, first, tried=tried, shift=task.found.get("domain_shift"), before=before)
+    pretrained = task.notes.get("pretrain")
+    lines = lines if pretrained is None else (f"pretraining: {pretrained['decision']}", *lines)
+    said = [line for name in ("adapt", "update") for line in (task.notes.get(name) or {}).get("said", ())]
+    return (*said, *lines)
 
 
 def guards(
@@ -121,7 +126,7 @@ def difference_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tup
 
 def _compared(first: NDArray[np.bool_], kept: NDArray[np.bool_], split: str, before: str) -> str:
     gained, lost = int((kept & ~first).sum()), int((first & ~kept).sum())
-    counted = f"{gained} gained and {lost} lost of {_images(len(kept))} of {split} against {before}"
+    counted = f"{gained} gained and {lost} lost of {_counted(len(kept), 'image')} of {split} against {before}"
     chance = chance_of(gained, lost)
     if gained == lost:
         return f"fine-tuning: {counted}: no difference"
@@ -136,17 +141,14 @@ def _compared(first: NDArray[np.bool_], kept: NDArray[np.bool_], split: str, bef
 
 def _thrown_away(kept: NDArray[np.bool_], best_tried: float, epochs: int, before: str) -> str:
     fewer = int(kept.sum()) - round(best_tried * len(kept))
-    counted = (
-        f"fine-tuning reached {100 * best_tried:.1f} % on val in {epochs} epochs, {before} {100 * kept.mean():.1f} %"
-    )
+    reached = f"fine-tuning reached {100 * best_tried:.1f} % on val in {_counted(epochs, 'epoch')}"
+    counted = f"{reached}, {before} {100 * kept.mean():.1f} %"
     if fewer <= 0:
         return f"no gain: {counted}; what was trained is thrown away"
     # Image by image it is not known any more. So few in all can be no significant difference, whatever they were.
-    least = chance_of(0, fewer)
-    chance = ", which may be chance" if least > _SURE else ""
-    return (
-        f"negative transfer: {counted}: {_images(fewer)} of {len(kept)} fewer{chance}; what was trained is thrown away"
-    )
+    chance = ", which may be chance" if chance_of(0, fewer) > _SURE else ""
+    lost = f"{_counted(fewer, 'image')} of {len(kept)} fewer{chance}"
+    return f"negative transfer: {counted}: {lost}; what was trained is thrown away"
 
 
 def _gap(train: NDArray[np.bool_], held_out: NDArray[np.bool_], name: str) -> str:
@@ -165,7 +167,7 @@ def _shifted(shift: Mapping[str, Any]) -> str:
     line = f"domain shift {shift['score']:.2f} of 1: the images are {shift['words']}"
     if shift["score"] < FAR:
         return line
-    return f"{line}; frozen features fit such images badly, and few images may not teach better ones"
+    return f"{line}; frozen features often do not fit such images"
 
 
 def _wilson(right: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -184,8 +186,8 @@ def _tried(history: Path) -> tuple[float, ...]:
     return tuple(float(row["val_top1"]) for row in rows)
 
 
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _p(chance: float) -> str:

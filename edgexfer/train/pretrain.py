@@ -1,8 +1,8 @@
 """pretrain: a pretrained backbone looks at images of the user's domain without labels, before it learns from labels.
 
 It stays as it was where that does not help: two heads are fitted, on the features before and after, and the new ones
-are taken only where they recognise more of the labelled images that a head has not seen (val, and training images left
-out in turn), and of val no fewer.
+are taken only where they recognise more of the labelled images that a head has not seen: those of val, and training
+images left out in turn. On the few images that one has, val alone would be a coin toss (docs/finetune.md).
 
 Whether it was done, and with what result, stands in the header of RUN.partial/start.safetensors, together with the
 weights: a resumed run does not do it again. One that was interrupted in the middle of it begins it anew.
@@ -63,8 +63,7 @@ class Standing:
     def beats(self, before: Standing) -> bool:
         """Whether these features are better; see the module's docstring. Of equals the surer are."""
         # The loss alone says little: it depends on the penalty that a head was given.
-        better = (self.unseen_top1, -self.val_loss) > (before.unseen_top1, -before.val_loss)
-        return better and self.val_top1 >= before.val_top1
+        return (self.unseen_top1, -self.val_loss) > (before.unseen_top1, -before.val_loss)
 
 
 def pretrain_on_domain(task: Task) -> None:

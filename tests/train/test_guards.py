@@ -71,7 +71,7 @@ def test_the_domain_shift_is_said_and_what_follows_from_it() -> None:
     (near,) = guards(kept, shift=DomainShift(0.1, 0.1, 0.1, 32).to_json())
     (far,) = guards(kept, shift=DomainShift(0.31, 0.3, 0.3, 32).to_json())
     assert near == "domain shift 0.10 of 1: the images are like the photographs it was pretrained on"
-    assert far.startswith("domain shift 0.31 of 1: the images are far from those photographs; frozen features fit")
+    assert far.startswith("domain shift 0.31 of 1: the images are far from those photographs; frozen features often")
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (3, 3), (0, 5), (0, 6), (9, 1), (40, 12)])

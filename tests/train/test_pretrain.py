@@ -123,7 +123,7 @@ def test_features_are_better_only_where_more_is_recognised() -> None:
     assert Standing(0.8, 0.6, 0.8, 0.8).beats(before)
     assert Standing(0.8, 0.4, 0.7, 0.75).beats(before)
     assert not before.beats(before)
-    assert not Standing(0.7, 0.4, 0.9, 0.8).beats(before)
+    assert Standing(0.7, 0.6, 0.9, 0.8).beats(before)
     assert not Standing(0.9, 0.4, 0.5, 0.7).beats(before)
     assert not Standing(float("nan"), float("nan"), 0.7, float("nan")).beats(before)
 

@@ -49,6 +49,7 @@ def checkpoint_page(folder: Path) -> Page:
         absent=absent,
         classes=None if matrix is None else _classes(labels, matrix, split),
         curves=[] if history is None else curves(history),
+        guards=[str(line) for line in (manifest.get("strategy_notes") or {}).get("guards", ())],
     )
 
 

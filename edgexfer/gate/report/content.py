@@ -100,6 +100,7 @@ class Page:
         layer_table: every layer.
         layer_images: how many images the layers' errors stand on.
         curves: of the training.
+        guards: what was to be said after training, in sentences.
     """
 
     kind: str
@@ -127,6 +128,7 @@ class Page:
     layer_table: Table | None = None
     layer_images: int = 0
     curves: list[Drawing] = field(default_factory=list)
+    guards: list[str] = field(default_factory=list)
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -140,7 +142,7 @@ class Page:
             ("reliability", "Reliability of the scores", self.reliability),
             ("latency", "Latency", self.latency),
             ("layers", "Layers", self.layers or self.layer_table),
-            ("training", "Training", self.curves),
+            ("training", "Training", self.curves or self.guards),
             ("provenance", "Where it comes from", self.provenance),
             ("absent", "Not on this page", self.absent),
         )

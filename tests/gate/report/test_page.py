@@ -154,6 +154,15 @@ def test_a_checkpoint_shows_curves_figures_and_confusion(tmp_path: Path) -> None
     assert "seed: 7" in page.text
 
 
+def test_what_was_said_after_training_is_on_the_page_with_curves_and_without(tmp_path: Path) -> None:
+    notes = {"guards": ["overfitting: 100 % of <training> images recognised", "domain shift 0.20 of 1"]}
+    for name, history in (("curves", {}), ("none", {"history": ""})):
+        run = made_checkpoint(tmp_path / name, strategy_notes=notes, **history)
+        page = Parsed(report(run, tmp_path / f"{name}.html"))
+        assert "overfitting: 100 % of <training> images recognised domain shift 0.20 of 1" in page.text
+        assert ("Learning rate" in page.text) is (name == "curves")
+
+
 @pytest.mark.parametrize("history", ["", "epoch,stage,train_loss\n", "epoch,stage,train_loss\n1,head,nan\n"])
 def test_a_checkpoint_without_epochs_has_no_curves(tmp_path: Path, history: str) -> None:
     page = Parsed(report(made_checkpoint(tmp_path / "run", history), tmp_path / "page.html"))
