@@ -26,6 +26,7 @@ from edgexfer.train.guards import guards_of
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.plan import PLAN
 from edgexfer.train.prepared import Progress, read_trainable
+from edgexfer.train.pretrain import check_pretrain
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.split import dataset_digest
 from edgexfer.train.strategies import find_strategy
@@ -93,6 +94,8 @@ def finetune(
         task = go_on(partial, sources, progress)
     else:
         find_strategy(settings.strategy)
+        if settings.strategy == "pretrain":
+            check_pretrain(unlabeled, start)
         task = begin(partial, sources, settings, progress, known or {})
     with (
         task.prepared.cache,

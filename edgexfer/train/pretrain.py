@@ -66,6 +66,26 @@ class Standing:
         return (self.unseen_top1, -self.val_loss) > (before.unseen_top1, -before.val_loss)
 
 
+def check_pretrain(unlabeled: object, start: object) -> None:
+    """Checks what pretraining needs, before anything is read.
+
+    Args:
+        unlabeled: where images without labels come from; None for nowhere.
+        start: a checkpoint to go on with, or None.
+
+    Raises:
+        SettingsError: no unlabeled images, or a checkpoint to start from.
+        MissingPartError: lightly is not installed.
+    """
+    if unlabeled is None:
+        raise SettingsError("strategy 'pretrain' needs images of your domain", "give them with --unlabeled DIR")
+    if start is not None:
+        raise SettingsError(
+            "strategy 'pretrain' begins with a backbone, and --from gives a checkpoint", "leave one of them away"
+        )
+    check_lightly()
+
+
 def pretrain_on_domain(task: Task) -> None:
     """Lets the task's network learn from its unlabeled and training images without labels, in place.
 
@@ -80,18 +100,13 @@ def pretrain_on_domain(task: Task) -> None:
         DataError: too few images.
         MissingPartError: lightly is not installed.
     """
-    if task.unlabeled is None:
-        raise SettingsError("strategy 'pretrain' needs images of your domain", "give them with --unlabeled DIR")
-    if task.start is not None:
-        raise SettingsError(
-            "strategy 'pretrain' begins with a backbone, and --from gives a checkpoint", "leave one of them away"
-        )
+    check_pretrain(task.unlabeled, task.start)
+    assert task.unlabeled is not None  # noqa: S101 - just checked
     if (done := _done_before(task)) is not None:
         task.notes["pretrain"] = done["notes"]
         task.found["probe"] = done["probe"]
         log.info("pretraining was done before the interruption: %s", done["notes"]["decision"])
         return
-    check_lightly()
     images = len(task.unlabeled) + len(task.train)
     if images < _LEAST_IMAGES:
         raise DataError(

@@ -20,13 +20,15 @@ from edgexfer.train import pretrain as module
 from edgexfer.train.augment import Augmentation
 from edgexfer.train.begin import START
 from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.finetune import finetune
 from edgexfer.train.network import head_of
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.pretrain import Standing, pretrain_on_domain
 from edgexfer.train.self_supervised import Recipe, learn_without_labels, view
+from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.strategies import find_strategy
 from edgexfer.train.task import Task
-from tests.train.pictures import cache_of, stripes
+from tests.train.pictures import cache_of, picture_tree, stripes
 from tests.train.test_strategies import task_of
 from tests.train.tiny import CACHE, tiny
 
@@ -216,6 +218,13 @@ def test_what_it_needs_is_said(tmp_path: Path, unlabeled: PixelCache, monkeypatc
     with pytest.raises(MissingPartError, match="lightly") as missing:
         pretrain_on_domain(replace(task, unlabeled=unlabeled))
     assert "edgexfer[pretrain]" in missing.value.hint
+
+
+def test_a_mistake_leaves_no_run_behind_that_would_be_in_the_way(tmp_path: Path) -> None:
+    data = picture_tree(tmp_path / "data", (4, 4))
+    with pytest.raises(SettingsError, match="needs images of your domain"):
+        finetune(data, tmp_path / "run", FinetuneSettings(strategy="pretrain"))
+    assert list(tmp_path.iterdir()) == [data]
 
 
 @pytest.mark.usefixtures("lightly")
