@@ -145,7 +145,7 @@ def measure_speeds(
                 reasons[key] = "there is not enough memory for it"
         if progress is not None:
             progress(number + 1, len(wanted))
-    log.info("timing %d networks with %s", len(made), engine)
+    log.info("timing them in %s with %s", " and ".join(precisions), engine)
     medians, found = _timed(made, backend, seconds_each) if made else ({}, ())
     of = {}
     for backbone, size in wanted:
@@ -175,7 +175,10 @@ def _timed(
     medians = {name: float(metric.value(side)) for name, side in zip(made, sides, strict=True)}
     slowest = max(sides, key=lambda side: float(np.median(side["total"])))
     samples = {step: values.tolist() for step, values in slowest.items()}
-    return medians, doubts(samples, host, after, steady=turns.steady)
+    found = doubts(samples, host, after, steady=turns.steady)
+    return medians, tuple(
+        text.replace("measure longer with --seconds", "time them anew with --remeasure") for text in found
+    )
 
 
 def _not_the_targets(target: Target, backend: str, engine: str) -> tuple[str, ...]:

@@ -238,7 +238,7 @@ def _speeds(
     backbones = _values(space, "backbone", (base.backbone,))
     sizes = _values(space, "input_size", (base.input_size or fitting,))
     networks = [(str(backbone), int(size)) for backbone in backbones for size in sizes]
-    log.info("measuring the latency of %d networks, once", len(networks))
+    log.info("measuring latency, once, of %s", ", ".join(f"{backbone}@{size}" for backbone, size in networks))
     scratch = out / "speeds"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
