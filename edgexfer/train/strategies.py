@@ -22,6 +22,7 @@ from edgexfer.train.trainee import Schedule
 from edgexfer.train.update import update_from
 
 Strategy = Callable[[Task], dict[str, Any]]
+_PATIENCE_AFTER_PRETRAINING = 30
 
 
 def auto(task: Task) -> dict[str, Any]:
@@ -103,7 +104,9 @@ def pretrain(task: Task) -> dict[str, Any]:
     VICReg, Bardes et al. 2022; edgexfer/train/pretrain.py.
     """
     pretrain_on_domain(task)
-    return auto(replace(task, val_logits=None))
+    # The new head is a high bar on few val images: fine-tuning first falls below it, and passes it late.
+    settings = replace(task.settings, patience=max(task.settings.patience, _PATIENCE_AFTER_PRETRAINING))
+    return auto(replace(task, settings=settings, val_logits=None))
 
 
 def find_strategy(name: str) -> Strategy:
