@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 STAGE = "adapt"
 _SHARES = (0.5, 0.8)  # of each class's unlabeled images, the surest first, round by round
-_STEPS = 60  # of a round at least; few images are passed several times
+_STEPS = 120  # of a round at least; few images are passed several times
 _MOST_EPOCHS = 6
 _LEARNING_RATE = 1e-4
 
