@@ -105,7 +105,7 @@ def pretrain(task: Task) -> dict[str, Any]:
     """
     pretrain_on_domain(task)
     # The new head is a high bar on few val images: fine-tuning first falls below it, and passes it late.
-    settings = replace(task.settings, patience=max(task.settings.patience, _PATIENCE_AFTER_PRETRAINING))
+    settings = replace(task.settings, patience=task.settings.patience or _PATIENCE_AFTER_PRETRAINING)
     return auto(replace(task, settings=settings, val_logits=None))
 
 

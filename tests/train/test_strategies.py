@@ -23,6 +23,7 @@ from edgexfer.train.split import SplitRow
 from edgexfer.train.strategies import STRATEGIES, find_strategy
 from edgexfer.train.task import Task
 from edgexfer.train.trackers import Tracking
+from tests.train.pictures import cache_of, stripes
 from tests.train.tiny import CACHE, IDS, TRAIN, VAL, tiny
 
 pytestmark = pytest.mark.train
@@ -158,6 +159,15 @@ def test_auto_keeps_to_its_plan_when_it_is_resumed(tmp_path: Path) -> None:
     later = replace(task, settings=replace(task.settings, time_budget_s=1e6), notes={})
     STRATEGIES["auto"](later)
     assert later.notes["auto"] == task.notes["auto"]
+
+
+def test_pretrain_looks_at_unlabelled_images_and_goes_on_as_auto(tmp_path: Path) -> None:
+    pytest.importorskip("lightly", reason="needs the extra [pretrain]")
+    task = task_of(tmp_path / "run", pretrain_epochs=1)
+    unlabeled = cache_of([stripes(kind % 2, 200 + kind, side=16) for kind in range(40)])
+    STRATEGIES["pretrain"](replace(task, unlabeled=unlabeled))
+    assert task.notes["auto"]["strategy"] == "finetune"
+    assert "pretrain" in task.notes
 
 
 def test_an_unknown_one_is_refused_with_what_is_meant() -> None:
