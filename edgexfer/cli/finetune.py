@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from enum import Enum
 from pathlib import Path
@@ -13,6 +12,13 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import print_checkpoint
+from edgexfer.cli.finetune_checks import (
+    check_at_once,
+    check_strategy,
+    how_to_go_on,
+    record_of,
+    val_of_interrupted,
+)
 from edgexfer.cli.options import DeviceOption, GroupOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
 from edgexfer.cli.targets import named_target
@@ -153,15 +159,15 @@ def finetune(
     settings = settings_of(config, given)
     wanted = {**_table(config), **given}
     if resume:
-        val = val or _val_of_interrupted(run, wanted)
-    elif _record(run).exists() and not overwrite:
+        val = val or val_of_interrupted(run, wanted)
+    elif record_of(run).exists() and not overwrite:
         raise EdgexferError(
-            f"{_record(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
+            f"{record_of(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
         )
     else:
-        _check_strategy(wanted.get("strategy"), start, unlabeled)
+        check_strategy(wanted.get("strategy"), start, unlabeled)
     profile = None if target is None else named_target(target)
-    _check_at_once(data, val, start, run, wanted, overwrite=overwrite)
+    check_at_once(data, val, start, run, wanted, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     from edgexfer.train.backbones import AUTO
 
@@ -169,7 +175,7 @@ def finetune(
     with needs("train"), loading():
         from edgexfer.flow.backbone import with_backbone
         from edgexfer.train.finetune import finetune as stage
-    with going_on_with(lambda: _how_to_go_on(data, run)), log_lines(), tracked, reading_bar() as moved:
+    with going_on_with(lambda: how_to_go_on(data, run)), log_lines(), tracked, reading_bar() as moved:
         if settings.backbone == AUTO and not resume:
             settings, chosen = with_backbone(data, val, settings, profile)
         made = stage(
@@ -226,67 +232,3 @@ def _table(config: Path | None) -> dict[str, Any]:
     from edgexfer.core.toml import read_toml
 
     return {} if config is None else read_toml(config)
-
-
-def _check_at_once(
-    data: Path, val: Path | None, start: Path | None, run: Path, wanted: dict[str, Any], *, overwrite: bool
-) -> None:
-    """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
-    from edgexfer.core.staging import refuse_existing
-    from edgexfer.train.backbones import AUTO, DEFAULT, find_backbone
-    from edgexfer.train.prepared import read_trainable
-    from edgexfer.train.shards import find_shards
-
-    if wanted.get("backbone") != AUTO:
-        find_backbone(str(wanted.get("backbone", DEFAULT)))
-    refuse_existing(run, overwrite=overwrite)
-    if start is not None and not (start / "manifest.json").is_file():
-        raise EdgexferError(f"{start} is no checkpoint, expected a RUN of `edgexfer finetune`", "give its folder")
-    if not find_shards(data):
-        read_trainable(data, val, least_classes=2 if start is None else 1, group=wanted.get("group"))
-
-
-def _check_strategy(strategy: str | None, start: Path | None, unlabeled: Path | None) -> None:
-    """Finds what a strategy lacks before any image is read; see train/adapt.py and train/update.py."""
-    if strategy == "adapt" and unlabeled is None:
-        raise SettingsError("strategy 'adapt' needs images of the new domain", "give them with --unlabeled DIR")
-    if strategy == "update" and start is None:
-        raise SettingsError("strategy 'update' goes on from a checkpoint", "say which one with --from RUN")
-
-
-def _val_of_interrupted(run: Path, wanted: dict[str, Any]) -> Path | None:
-    """Returns the VAL of an interrupted run.
-
-    Raises:
-        EdgexferError: there is no such run.
-        SettingsError: `wanted` has a setting that the run does not have: it would be ignored.
-    """
-    if not _record(run).exists():
-        if run.exists():
-            raise EdgexferError(f"{run} is finished: there is nothing to resume", "begin anew with --overwrite")
-        raise EdgexferError(
-            f"there is nothing to resume: {_record(run).parent} does not exist", "leave --resume away to begin"
-        )
-    try:
-        recorded = json.loads(_record(run).read_bytes())
-        settings, val = dict(recorded["settings"]), recorded["val"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # the stage says what is wrong with it
-    for name, value in wanted.items():
-        if name in settings and settings[name] != value:
-            before = "unset" if settings[name] is None else settings[name]
-            raise SettingsError(
-                f"{name} is {value}, in the interrupted run it is {before}",
-                "leave it away to go on as it began, or begin anew with --overwrite",
-            )
-    return None if val is None else Path(val)
-
-
-def _record(run: Path) -> Path:
-    return run.with_name(f"{run.name}.partial") / "run.json"
-
-
-def _how_to_go_on(data: Path, run: Path) -> str:
-    if not _record(run).is_file():
-        return ""  # no epoch was begun
-    return f"edgexfer finetune {shlex.quote(str(data))} --out {shlex.quote(str(run))} --resume"

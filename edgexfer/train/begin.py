@@ -107,6 +107,7 @@ def begin(
             progress=progress,
             known=known,
             near_duplicates=settings.near_duplicates,
+            before={} if start is None else {row.sha256: row.split for row in (*start.earlier_rows(), *start.rows)},
         )
         try:
             torch.manual_seed(settings.seed)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgexfer.core.dataset import Dataset
-from edgexfer.core.errors import EdgexferError
+from edgexfer.core.errors import DataError, EdgexferError, SettingsError
 from edgexfer.core.staging import refuse_existing
 from edgexfer.train.adapt import ROUNDS
 from edgexfer.train.begin import RUN, START, Sources, begin, go_on, read_record, write_record
@@ -104,12 +105,24 @@ def finetune(
     ):
         task = replace(task, tracked=tracking, stream=stream)
         _begin_tracking(task, out.name, resume=resume)
-        best = find_strategy(task.settings.strategy)(task)
+        with _dropped_if_refused(partial):
+            best = find_strategy(task.settings.strategy)(task)
         checkpoint = _finished(task, best, out, overwrite=overwrite)
         figures = flat_figures(checkpoint.manifest["metrics"])
         tracking.figures({f"finetune/{name}": value for name, value in figures.items()})
     shutil.rmtree(partial, ignore_errors=True)
     return checkpoint
+
+
+@contextmanager
+def _dropped_if_refused(partial: Path) -> Iterator[None]:
+    """Removes `partial` where the block refuses its images or settings before anything was learned."""
+    try:
+        yield
+    except (DataError, SettingsError):
+        if not (partial / HISTORY).exists():
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _check_partial(partial: Path, *, resume: bool, overwrite: bool) -> None:

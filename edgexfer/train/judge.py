@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.metrics import metric_collection, plain_figures
 from edgexfer.train.network import channels_last
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.prepared import Prepared
-from edgexfer.train.trainee import metric_collection, plain_figures
 
 _BATCH = 64
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from edgexfer.train.fit import fit
 from edgexfer.train.learning_rate import find_once
+from edgexfer.train.schedule import Schedule
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.trainee import Trainee
 from edgexfer.train.windows import Windows
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,10 @@ DATA in, Prepared out: the split of every image, the pixels of each as uint8 in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,7 @@ def prepare(
     progress: Progress | None = None,
     known: Sequence[str] = (),
     near_duplicates: str = "together",
+    before: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Checks, divides and decodes the images of `dataset`, each once.
 
@@ -113,6 +115,8 @@ def prepare(
         known: labels that a network has already. They keep their ids; new ones come after them.
         near_duplicates: "together" keeps images of a class that show nearly the same in one split where the split is
             drawn here; "apart" lets chance decide.
+        before: the split of images that the network was trained and judged with before, by SHA-256; they keep it
+            where the split is drawn here.
 
     Raises:
         DataError: nothing trainable is left, or `strict` and a file had to be left out.
@@ -133,7 +137,8 @@ def prepare(
             log.warning("left out: %d more files, see `edgexfer data check`", len(intake.rejected) - _LISTED)
         intake.require_clean(strict, least_classes=1 if known else 2)
         _warn_of_groups(intake)
-        return _divided(intake, cache, seed, known, _alike(intake, looks))
+        rows = make_split(intake.samples, seed=seed, alike=_alike(intake, looks), before=before)
+        return _divided(intake, cache, rows, known)
     except BaseException:
         cache.close()
         raise
@@ -192,10 +197,7 @@ def _warn_of_groups(intake: Intake) -> None:
         log.warning("%d more groups lie in several splits, see `edgexfer data check`", len(found) - _GROUPS_LISTED)
 
 
-def _divided(
-    intake: Intake, cache: PixelCache, seed: int, known: Sequence[str], pairs: Sequence[tuple[str, str]]
-) -> Prepared:
-    rows = make_split(intake.samples, seed=seed, alike=pairs)
+def _divided(intake: Intake, cache: PixelCache, rows: tuple[SplitRow, ...], known: Sequence[str]) -> Prepared:
     index = {item.name: item.index for item in intake.samples}
     order = np.array([index[row.path] for row in rows], dtype=np.int64)
     labels = joined_labels(known, intake.dataset.labels)

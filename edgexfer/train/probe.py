@@ -30,7 +30,7 @@ from edgexfer.train.transferability import log_maximum_evidence
 _INVERSE_PENALTIES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 _ENOUGH_VAL = 100  # from here on val tells the penalties apart better than folds of a small training set do
 _FOLDS, _FOLDED_IMAGES = 4, 512
-_MIRRORED_IMAGES = 100  # of val, at most
+_MIRRORED_IMAGES = 32  # of val: two classes of ten that mirror into each other cost a fifth of them
 _FITTED_IMAGES, _WEIGHED_IMAGES = 20_000, 2048  # more change a head of some thousand weights hardly
 _BATCH = 64
 _LEAST_SPREAD = 0.2

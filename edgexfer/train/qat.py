@@ -27,9 +27,10 @@ from edgexfer.train.learning_images import learning_images
 from edgexfer.train.memory import keep_freed_memory
 from edgexfer.train.prepared import Prepared, Progress, prepare_again
 from edgexfer.train.quantizers import place_quantizers, quantizer_config
+from edgexfer.train.schedule import Schedule
 from edgexfer.train.task import usable_device
 from edgexfer.train.trackers import Tracking, flat_figures
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.trainee import Trainee
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from edgexfer.train.joined_pixels import joined_pixels
 from edgexfer.train.judge import probabilities
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.pseudo_labels import confident
+from edgexfer.train.schedule import Schedule
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.trainee import Trainee
 
 log = logging.getLogger(__name__)
 

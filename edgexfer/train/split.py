@@ -13,14 +13,16 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from edgexfer.core.errors import ArtifactError, DataError, SettingsError
 from edgexfer.core.files import sha256_of_bytes, write_file
 from edgexfer.core.intake import Usable
 from edgexfer.core.sample import SPLITS
+from edgexfer.train.carry_split import as_before
 from edgexfer.train.draw_groups import divide_groups
 from edgexfer.train.units import Unit, units_of
 
@@ -46,6 +48,7 @@ def make_split(
     seed: int = 0,
     fractions: tuple[float, float, float] = FRACTIONS,
     alike: Sequence[tuple[str, str]] = (),
+    before: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[SplitRow, ...]:
     """Divides images into train, val and test, class by class.
 
@@ -59,6 +62,8 @@ def make_split(
         seed: of the draw.
         fractions: of train, val and test; they sum to 1, and that of test may be 0.
         alike: names of near-duplicates, in pairs; they stay together as far as `units_of` says.
+        before: the split of images that a network was trained and judged with before, by SHA-256: such an image goes
+            where it was, and what is like it goes with it, so that none that was trained on judges later.
 
     Returns:
         A row for each image, sorted by path.
@@ -74,10 +79,10 @@ def make_split(
         raise DataError("some images have a split and some have none", "give every image a split, or none")
     assigned = {item.name: item.sample.split for item in samples if item.sample.split is not None}
     if given == {None}:
-        assigned = _draw(samples, seed, fractions, alike)
+        assigned = _draw(samples, seed, fractions, alike, before)
     elif given == {"train", "test"}:
         train = [item for item in samples if item.sample.split == "train"]
-        assigned |= _draw(train, seed, (1 - fractions[1], fractions[1], 0.0), alike)
+        assigned |= _draw(train, seed, (1 - fractions[1], fractions[1], 0.0), alike, before)
     elif not {"train", "val"} <= given:
         raise DataError(
             f"images are given for {' and '.join(sorted(map(str, given))) or 'nothing'}, expected train and val",
@@ -138,28 +143,38 @@ def _cell(text: str) -> str:
 
 
 def _draw(
-    samples: Sequence[Usable], seed: int, fractions: tuple[float, float, float], alike: Sequence[tuple[str, str]]
+    samples: Sequence[Usable],
+    seed: int,
+    fractions: tuple[float, float, float],
+    alike: Sequence[tuple[str, str]],
+    before: Mapping[str, str],
 ) -> dict[str, str]:
     try:
-        return _divided(units_of(samples, alike), seed, fractions)
+        return _divided(units_of(samples, alike), seed, fractions, before)
     except DataError:
         if not alike:
             raise
     # Near-duplicates tie groups together that could be divided; to keep them in one split is a wish, no duty.
-    assigned = _divided(units_of(samples), seed, fractions)
+    assigned = _divided(units_of(samples), seed, fractions, before)
     log.warning("near-duplicates are not kept in one split: the groups could then not be divided")
     return assigned
 
 
-def _divided(units: Sequence[Unit], seed: int, fractions: tuple[float, float, float]) -> dict[str, str]:
+def _divided(
+    units: Sequence[Unit], seed: int, fractions: tuple[float, float, float], before: Mapping[str, str]
+) -> dict[str, str]:
     assigned: dict[str, str] = {}
     for labels, tied in _tied(units):
         _check_units(labels, tied)
-        if any(unit.grouped for unit in tied):
-            parts = divide_groups(tied, labels, seed, {"val": fractions[1], "test": fractions[2]})
+        kept, new = as_before(tied, labels, before, fractions)
+        assigned |= {item.name: split for unit, split in kept for item in unit.samples}
+        if not new:
+            continue
+        if any(unit.grouped for unit in new):
+            parts = divide_groups(new, labels, seed, {"val": fractions[1], "test": fractions[2]})
             assigned |= {item.name: split for split in parts for unit in parts[split] for item in unit.samples}
             continue
-        drawn = sorted(tied, key=lambda unit: hashlib.sha256(f"{seed}:{unit.key}".encode()).digest())
+        drawn = sorted(new, key=lambda unit: hashlib.sha256(f"{seed}:{unit.key}".encode()).digest())
         splits = _divide([len(unit.samples) for unit in drawn], fractions)
         assigned |= {item.name: split for unit, split in zip(drawn, splits, strict=True) for item in unit.samples}
     return assigned
@@ -200,7 +215,8 @@ def _check_units(labels: Sequence[str], units: Sequence[Unit]) -> None:
                 "add images of another group, remove the class, or divide the images yourself",
             )
         raise DataError(
-            f"class '{label}' has no two images that differ, expected 2 or more", "add images of it, or remove it"
+            f"class '{label}' has no two images that differ, expected 2 or more",
+            "add images of it, remove it, or give images to validate with: --val DATA",
         )
 
 

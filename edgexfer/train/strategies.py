@@ -16,9 +16,9 @@ from edgexfer.train.plan import plan
 from edgexfer.train.pretrain import pretrain_on_domain
 from edgexfer.train.probe import features
 from edgexfer.train.prototype import prototype_head
+from edgexfer.train.schedule import Schedule
 from edgexfer.train.suited import schedule, suited
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Schedule
 from edgexfer.train.update import update_from
 
 Strategy = Callable[[Task], dict[str, Any]]

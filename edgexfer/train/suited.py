@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from edgexfer.train.schedule import Schedule
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Schedule
 
 _FITS, _FITS_NOT = 0.06, 0.12  # error of the frozen features' head on images it has not seen
 _GENTLE_RATE, _GENTLE_IMAGES, _LEAST_RATE = 5e-4, 1500, 3e-5

@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-import torchmetrics.classification as metrics
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchmetrics import MetricCollection
 
 from edgexfer.train.augment import Augmentation, augment
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.feed import Feed, open_feed
 from edgexfer.train.loss import cross_entropy
+from edgexfer.train.metrics import metric_collection, plain_figures
 from edgexfer.train.network import DEPTHS, channels_last, depth_groups, head_of
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.probe import IMBALANCE
+from edgexfer.train.schedule import Schedule, WarmupCosine
 from edgexfer.train.share import ALONE, evenly, most, zero
 from edgexfer.train.vary import mix
 from edgexfer.train.windows import Renewal
@@ -34,58 +33,6 @@ _LARGEST_CLASS_WEIGHT = 10.0
 # (network, pixels as the network sees them [N, 3, H, W], its logits [N, classes]) -> what is added to the mean loss.
 ExtraLoss = Callable[[DeployNetwork, Tensor, Tensor], Tensor]
 GRADIENT_CLIP = 5.0  # largest norm of all gradients of a step together
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How weights are changed.
-
-    Attributes:
-        epochs: passes over the training images, 1 or more.
-        batch_size: images per step, of all processes together where several train.
-        learning_rate: of the classifier at the peak of the schedule.
-        layer_decay: factor on the rate from one depth group to the one before it, 0 to 1 (1: one rate for all);
-            discriminative fine-tuning, Howard and Ruder 2018, section 3.2.
-        weight_decay: AdamW's, on weights, not on biases.
-        label_smoothing: 0 to 1.
-        warmup: share of all steps in which the rate rises linearly, before the cosine.
-        distillation: weight of the teacher's answers in the loss, 0 to 1 (Hinton et al. 2015).
-        ema: decay of the moving average of the weights, below 1; 0 for none, see train/weight_average.py.
-        seed: of order and augmentation.
-        trainable_groups: how many of the last depth groups (of network.DEPTHS) learn in each epoch; the last value
-            holds on. (1, 2, 4, 8) is gradual unfreezing, Howard and Ruder 2018, section 3.3.
-        keep_last: whether the last epoch is kept and not the best: where validation images cannot tell, since those
-            that matter have no labels.
-        epoch_steps: an epoch ends after so many, before it has seen all images, and the next draws anew; None for all.
-    """
-
-    epochs: int
-    batch_size: int = 32
-    learning_rate: float = 5e-4
-    layer_decay: float = 0.8
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
-    warmup: float = 0.1
-    distillation: float = 0.0
-    ema: float = 0.0
-    seed: int = 0
-    trainable_groups: tuple[int, ...] = (DEPTHS,)
-    keep_last: bool = False
-    epoch_steps: int | None = None
-
-    def in_steps(self, steps: int, images: int) -> Schedule:
-        """Returns this schedule with so many steps in all: in epochs of equal length, none longer than all images.
-
-        Args:
-            steps: wanted; an epoch's share of them is rounded up.
-            images: to train on.
-        """
-        epochs = math.ceil(steps / math.ceil(images / self.batch_size))
-        return replace(self, epochs=epochs, epoch_steps=math.ceil(steps / epochs))
-
-    def groups_at(self, epoch: int) -> int:
-        """Returns how many of the last depth groups learn in epoch number `epoch`, 0-based."""
-        return self.trainable_groups[min(epoch, len(self.trainable_groups) - 1)]
 
 
 class Trainee(lightning.LightningModule):
@@ -260,8 +207,7 @@ class Trainee(lightning.LightningModule):
         # Fused, it unscales fp16 gradients by itself, and Lightning then refuses to clip them.
         optimizer = torch.optim.AdamW(parameters, fused=self.device.type == "cpu")
         total = settings.epochs * len(self.train_dataloader())
-        factor = _Factor(total, max(1, round(settings.warmup * total)))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor.at)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(total, settings.warmup_steps(total)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @property
@@ -312,43 +258,6 @@ class Trainee(lightning.LightningModule):
     def _number(self, purpose: str, epoch: int, batch: int) -> int:
         words = [self.schedule.seed, epoch, batch, zlib.crc32(purpose.encode())]
         return int(np.random.SeedSequence(words).generate_state(1)[0])
-
-
-@dataclass(frozen=True)
-class _Factor:
-    """The rate at a step as a share of its peak: warm-up, then cosine (Loshchilov and Hutter 2017)."""
-
-    steps: int
-    warmup: int
-
-    def at(self, step: int) -> float:
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
-
-
-def metric_collection(classes: int, *, over_processes: bool = False) -> MetricCollection:
-    """Returns the figures that a classifier is judged by; all take probabilities [N, classes] and ids [N].
-
-    Args:
-        classes: how many there are.
-        over_processes: whether `compute` joins what all processes of the run have seen; then all of them call it.
-    """
-    how: dict[str, Any] = {"sync_on_compute": over_processes}
-    return MetricCollection(
-        {
-            "top1": metrics.MulticlassAccuracy(classes, average="micro", **how),
-            "macro_f1": metrics.MulticlassF1Score(classes, average="macro", **how),
-            "recall": metrics.MulticlassRecall(classes, average="none", **how),
-            "calibration_error": metrics.MulticlassCalibrationError(classes, n_bins=15, **how),
-            "confusion": metrics.MulticlassConfusionMatrix(classes, **how),
-        }
-    )
-
-
-def plain_figures(computed: dict[str, Tensor]) -> dict[str, Any]:
-    """Returns what `MetricCollection.compute` gave as numbers and lists."""
-    return {name: value.tolist() if value.ndim else float(value) for name, value in computed.items()}
 
 
 def _class_weights(class_ids: NDArray[np.int64], classes: int) -> Tensor | None:

@@ -27,8 +27,9 @@ from edgexfer.train.fit import fit
 from edgexfer.train.qat import compress
 from edgexfer.train.quantized_graph import quantizers_of
 from edgexfer.train.quantizers import place_quantizers, quantizer_config, restore_quantizers
+from edgexfer.train.schedule import Schedule
 from edgexfer.train.split import SplitRow
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.trainee import Trainee
 from tests.train.exports import Exports
 from tests.train.pictures import cache_of, stripes
 

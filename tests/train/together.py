@@ -19,7 +19,8 @@ from edgexfer.train.augment import Augmentation
 from edgexfer.train.backbones import HALF
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.fit import fit
-from edgexfer.train.trainee import Schedule, Trainee
+from edgexfer.train.schedule import Schedule
+from edgexfer.train.trainee import Trainee
 from tests.train.pictures import cache_of, stripes
 
 CLASSES = np.array([0] * 15 + [1] * 7)  # uneven, so that rare images weigh more
