@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from parts.images import find_images, usable_images, write_images
+from parts.draws import draw_arguments, over_draws
+from parts.images import write_images
 from parts.judged import top1_on
 from parts.machine import machine_line, use_cores, versions_of
 from PIL import Image
 
-from edgexfer.core.errors import EdgexferError
 from edgexfer.core.intake import Usable
 from edgexfer.train.finetune import finetune
 from edgexfer.train.settings import FinetuneSettings
@@ -78,15 +77,8 @@ def main() -> int:
     """Trains, adapts, judges and prints the table."""
     arguments = _arguments()
     cores = use_cores(arguments.cores)
-    found: dict[str, list[Found]] = {name: [] for name in arguments.shift}
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            given = usable_images(find_images(arguments.data, Path(folder)))
-            for seed in range(arguments.draws):
-                for name, figures in one_draw(given, seed, Path(folder) / str(seed), arguments).items():
-                    found[name].append(figures)
-    except EdgexferError as error:
-        print(f"skipped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    found = over_draws(one_draw, arguments)
+    if not found:
         return 0
     print(f"{table(found)}\n")
     print("\n".join(f"- {name}: {SHIFTS[name]}" for name in found))
@@ -172,13 +164,8 @@ def write_shifted(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", default="signs", help="name or path of a data set, signs by default")
+    parser = draw_arguments(__doc__)
     parser.add_argument("--shift", nargs="+", choices=list(SHIFTS), default=list(SHIFTS))
-    parser.add_argument("--draws", type=int, default=1, help="divisions and seeds")
-    parser.add_argument("--epochs", type=int, help="at most, of every training")
-    parser.add_argument("--size", type=int, help="input side in pixels, instead of what the images say")
-    parser.add_argument("--cores", type=int, default=2)
     return parser.parse_args()
 
 

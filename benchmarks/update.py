@@ -14,17 +14,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from parts.images import find_images, usable_images, write_images
+from parts.draws import draw_arguments, over_draws
+from parts.images import write_images
 from parts.judged import top1_on
 from parts.machine import machine_line, use_cores, versions_of
 
-from edgexfer.core.errors import EdgexferError
 from edgexfer.core.intake import Usable
 from edgexfer.train.finetune import finetune
 from edgexfer.train.settings import FinetuneSettings
@@ -39,15 +38,8 @@ def main() -> int:
     """Trains, judges and prints the table."""
     arguments = _arguments()
     cores = use_cores(arguments.cores)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in (_FIRST, *_WAYS)}
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            given = usable_images(find_images(arguments.data, Path(folder)))
-            for seed in range(arguments.draws):
-                for name, figures in one_draw(given, seed, Path(folder) / str(seed), arguments).items():
-                    found[name].append(figures)
-    except EdgexferError as error:
-        print(f"skipped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    found = over_draws(one_draw, arguments)
+    if not found:
         return 0
     print(f"{table(found)}\n\n- {verdict(found)}\n")
     print(machine_line(cores, versions_of("torch", "torchvision", "timm", "scikit-learn", "lightning")))
@@ -132,13 +124,8 @@ def _percent(share: float | None) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", default="signs", help="name or path of a data set, signs by default")
-    parser.add_argument("--draws", type=int, default=1, help="divisions and seeds")
+    parser = draw_arguments(__doc__)
     parser.add_argument("--first-strategy", default="finetune", help="what learns the first classes, and all at once")
-    parser.add_argument("--epochs", type=int, help="at most, of every training")
-    parser.add_argument("--size", type=int, help="input side in pixels, instead of what the images say")
-    parser.add_argument("--cores", type=int, default=2)
     return parser.parse_args()
 
 

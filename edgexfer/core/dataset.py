@@ -157,7 +157,7 @@ def check_trainable(dataset: Dataset, *, what: str = "images", least_classes: in
             if count[label, None] < 2:
                 raise DataError(
                     f"class '{label}' has too few {what}: {count[label, None]}, expected 2 or more",
-                    "add images of it, or remove the class",
+                    "add images of it, remove the class, or give images to validate with: --val DATA",
                 )
         return
     if sum(count[label, None] for label in dataset.labels):

@@ -163,6 +163,23 @@ def test_mistakes_are_named_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_strategy_refuses_leaves_nothing_behind(data: Path, tmp_path: Path) -> None:
+    settings = FinetuneSettings(**{**vars(QUICK), "strategy": "adapt"})
+    with pytest.raises(SettingsError, match="needs images of the new domain"):
+        finetune(data, tmp_path / "run", settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_goes_on_never_judges_by_what_the_one_before_was_trained_on(
+    done: Checkpoint, data: Path, tmp_path: Path
+) -> None:
+    settings = FinetuneSettings(strategy="linear-probe", seed=4, device="cpu")
+    anew = finetune(data, tmp_path / "anew", settings)
+    assert {row.path: row.split for row in anew.rows} != {row.path: row.split for row in done.rows}
+    run = finetune(data, tmp_path / "on", settings, start=done.folder)
+    assert run.rows == done.rows
+
+
 @pytest.mark.parametrize(
     "change",
     [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"layer_decay": 2.0}, {"patience": 0}, {"seed": -1}],
