@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.cli import show
+from edgexfer.core.kept import kept_instead
 
 _LISTED = 10
 _WEAKEST = 5
@@ -28,7 +29,7 @@ def print_checkpoint(folder: Path, manifest: dict[str, Any]) -> None:
         f"{manifest['backbone']} at {preprocess['width']}x{preprocess['height']} pixels, {manifest['precision']}, "
         f"{len(manifest['labels'])} classes"
     )
-    show.line(_epochs(manifest["best_epoch"], folder / "history.csv", manifest["quantization"] is not None))
+    show.line(_kept(manifest, folder / "history.csv"))
     _print_figures(metrics, manifest.get("float_metrics") or {})
     _print_temperature(manifest.get("temperature"), quantized=manifest["quantization"] is not None)
     for line in (manifest.get("strategy_notes") or {}).get("guards", ()):
@@ -40,13 +41,11 @@ def print_checkpoint(folder: Path, manifest: dict[str, Any]) -> None:
         show.warn(text)
 
 
-def _epochs(best: int, history: Path, quantized: bool) -> str:
+def _kept(manifest: dict[str, Any], history: Path) -> str:
     with history.open(encoding="utf-8", newline="") as file:
-        last = max(int(row["epoch"]) for row in csv.DictReader(file))
-    if best == 0:
-        start = "the network after calibration" if quantized else "the fitted head on the pretrained network"
-        return f"kept: {start}" + (f"; {show.count(last, 'epoch')} made it no better" if last else "")
-    return f"kept: epoch {best} of {last}"
+        last = {row["stage"]: int(row["epoch"]) for row in csv.DictReader(file)}
+    epoch = f"epoch {manifest['best_epoch']} of {max(last.values(), default=0)}"
+    return f"kept: {kept_instead(manifest, last) or epoch}"
 
 
 def _print_figures(metrics: dict[str, Any], before: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from edgexfer.core.dataset import read_dataset
 from edgexfer.core.errors import DataError, SettingsError
 from edgexfer.core.files import write_file
 from edgexfer.core.intake import inspect
-from edgexfer.train.adaptation_check import Seen, Verdict, judge_with_labels, judge_without_labels
+from edgexfer.train.adaptation_check import Seen, Verdict, choose, judge_with_labels, judge_without_labels
 from edgexfer.train.fit import COLUMNS, HISTORY
 from edgexfer.train.judge import probabilities
 from edgexfer.train.pixel_cache import PixelCache
@@ -91,25 +91,23 @@ def _adapted(
     log.info("the statistics of %d layers were brought back with %d unlabeled images", count, len(learning))
     restated, verdict = copy.deepcopy(network.state_dict()), look.verdict(answers, look())
     rounds = self_train(task, unlabeled, learning, task.folder / ROUNDS)
-    trained = look.verdict(answers, look()) if rounds else verdict
-    kept = "self-training"
-    if not rounds or not trained.ship or trained.merit < verdict.merit:
-        kept = "statistics" if verdict.ship else "nothing"
-        network.load_state_dict(restated if verdict.ship else before)
+    trained = look.verdict(answers, look()) if rounds else None
+    kept, decisive = choose(verdict, trained)
+    if kept != "self-training":
+        network.load_state_dict(restated if kept == "statistics" else before)
     network.cpu().eval()
-    reason = (trained if kept == "self-training" or verdict.merit < trained.merit else verdict).reason
     task.notes["adapt"] = {
-        "said": [f"adaptation: {_KEPT[kept]}: {reason}"],
+        "said": [f"adaptation: {_KEPT[kept]}: {decisive.reason}"],
         "adapted_by": kept,
-        "reason": reason,
+        "reason": decisive.reason,
         "judged_by": "labelled target images" if labelled else "confidence, class shares and source accuracy",
         "unlabeled_images": {"learned_from": len(learning), "kept_out": len(kept_out)},
         "layers_restated": count,
         "rounds": [{"pseudo_labels": done.pseudo_labels, "labelled": done.labelled} for done in rounds],
         "statistics": verdict.figures,
-        "self_training": trained.figures if rounds else None,
+        "self_training": None if trained is None else trained.figures,
     }
-    log.info("adapted by %s: %s", kept, reason)
+    log.info("adapted by %s: %s", kept, decisive.reason)
     epochs = _write_history(task.folder / HISTORY, rounds)
     return best if kept == "nothing" else {**best, "epoch": epochs if kept == "self-training" else 0}
 
@@ -198,7 +196,7 @@ def _write_history(path: Path, rounds: tuple[Round, ...]) -> int:
     writer.writeheader()
     writer.writerows([*before, *rows])
     write_file(path, text.getvalue())
-    return len(rows) - 1
+    return max(0, len(rows) - 1)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

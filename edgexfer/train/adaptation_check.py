@@ -59,6 +59,23 @@ class Seen:
     target: Answers
 
 
+def choose(statistics: Verdict, self_training: Verdict | None) -> tuple[str, Verdict]:
+    """Returns what of an adaptation is kept, and the verdict that decided it.
+
+    Args:
+        statistics: of the network whose statistics were brought back.
+        self_training: of the network that learned on from there; None where it was sure of too few images.
+
+    Returns:
+        "self-training" or "statistics", the one with more merit of those that may be shipped; else "nothing".
+    """
+    found = {"statistics": statistics} | ({} if self_training is None else {"self-training": self_training})
+    shipping = {name: verdict for name, verdict in found.items() if verdict.ship}
+    # Of equals the later one: it has learned from the images.
+    best = max(reversed((shipping or found).items()), key=lambda pair: pair[1].merit)
+    return best if shipping else ("nothing", best[1])
+
+
 def judge_with_labels(
     before: Seen, after: Seen, class_ids: NDArray[np.int64], source_ids: NDArray[np.int64]
 ) -> Verdict:

@@ -19,6 +19,7 @@ from edgexfer.core.files import sha256_of_file
 from edgexfer.train.checkpoint import EXEMPLARS, Checkpoint
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.exemplars import Exemplars, choose_exemplars, pool_rows, read_exemplars
+from edgexfer.train.joined_pixels import joined_pixels
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.prepared import Prepared
 from edgexfer.train.split import SplitRow
@@ -97,13 +98,22 @@ def rows_before(start: Checkpoint, rows: Sequence[SplitRow]) -> tuple[SplitRow, 
 def held_out(checkpoint: Checkpoint, exemplars: Exemplars) -> HeldOut | None:
     """Returns images that judge the earlier task: its test images where they still lie there, else its val images.
 
-    Where they are gone the held-out exemplars stand in, a few of each class; None where there are none of these either.
+    What a checkpoint learned before the images of its own `split.csv`, in runs that it went on from, is judged by the
+    held-out exemplars it carries of them. These stand in for all of it where the images are gone; None where there are
+    no such exemplars either.
     """
     root = _root(checkpoint)
+    others = exemplars.without({row.sha256 for row in checkpoint.rows})
     for split in ("test", "val"):
         rows = [row for row in checkpoint.rows if row.split == split]
-        if root is not None and rows and all(_is_there(root, row) for row in rows):
-            return HeldOut(_decoded(root, rows, checkpoint), _ids(rows, checkpoint), f"{split} images in {root}")
+        if root is None or not rows or not all(_is_there(root, row) for row in rows):
+            continue
+        stored = others.taken(others.of(split))
+        origin = f"{split} images in {root}"
+        with _decoded(root, rows, checkpoint) as cache:
+            joined = joined_pixels([(cache, np.arange(len(rows))), (stored.pixels, np.arange(len(stored)))])
+        origin += f", {len(stored)} {split} exemplars of earlier runs among them" if len(stored) else ""
+        return HeldOut(joined, np.concatenate([_ids(rows, checkpoint), stored.class_ids]), origin)
     for split in ("test", "val"):
         stored = exemplars.taken(exemplars.of(split))
         if len(stored):

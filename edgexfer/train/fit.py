@@ -198,15 +198,22 @@ class KeepBest(Callback):
         self.best: dict[str, Any] = {}
         self._folder, self._stage, self._on_row, self._average = folder, stage, on_row, average
         self._rows: list[dict[str, Any]] = []
+        self._ended = False
         self._began = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run needs."""
-        return {"best": self.best, "rows": self._rows}
+        return {"best": self.best, "rows": self._rows, "ended": self._ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up what `state_dict` returned."""
         self.best, self._rows = state_dict["best"], state_dict["rows"]
+        self._ended = state_dict.get("ended", False)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Trains no more where patience had run out before: what was interrupted then had only its end before it."""
+        del pl_module
+        trainer.should_stop = trainer.should_stop or self._ended
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the epoch's clock."""
@@ -219,6 +226,7 @@ class KeepBest(Callback):
         loss = float(trainer.callback_metrics["train_loss"])
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         self.record(pl_module, epoch=trainer.current_epoch + 1, train_loss=loss, learning_rate=rate)
+        self._ended = trainer.should_stop
         trainer.save_checkpoint(self._folder / STATE)
 
     def record(self, trainee: Trainee, *, epoch: int, train_loss: float | None, learning_rate: float) -> None:

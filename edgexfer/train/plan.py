@@ -43,7 +43,8 @@ class Plan:
 
     def applied_to(self, task: Task) -> Task:
         """Returns the task with these settings."""
-        settings = dataclasses.replace(task.settings, learning_rate=self.learning_rate, epochs=self.epochs)
+        rate = None if task.settings.find_learning_rate else self.learning_rate  # what is looked for is not known yet
+        settings = dataclasses.replace(task.settings, learning_rate=rate, epochs=self.epochs)
         return dataclasses.replace(task, settings=settings)
 
 
@@ -85,6 +86,9 @@ def _made(task: Task) -> Plan:
         affordable = affordable_epochs(task, left)
         if affordable is not None and affordable < epochs:
             why.append(f"{left:.0f} s are left of the time budget: {affordable} of {epochs} epochs fit into it")
+            if affordable < _LEAST_EPOCHS and task.start is not None:
+                why.append("the network that it began with is the answer")
+                return Plan("prototype", None, None, tuple(why))  # which trains nothing of a checkpoint's network
             if affordable < _LEAST_EPOCHS and task.pretrained != "none":
                 why.append("the fitted head is the answer")
                 return Plan("linear-probe", None, None, tuple(why))

@@ -34,7 +34,8 @@ def rank_backbones(names: Sequence[str], dataset: Dataset, settings: FinetuneSet
 
     Args:
         names: backbones whose weights are at hand.
-        dataset: up to 512 of its training images are looked at, drawn by `settings.seed`, class by class in turn.
+        dataset: up to 512 of its images are looked at, drawn by `settings.seed`, class by class in turn: of train where
+            the user has divided them; else of all, since the split is drawn later.
         settings: resize, input size, weights, device and seed are taken from here.
 
     Raises:

@@ -106,6 +106,11 @@ def learn_without_labels(
         network.cpu().eval()
 
 
+def _is_spent(seconds: float, spent: float, epochs: int) -> bool:
+    """Whether another epoch as long as the `epochs` so far would take more than `seconds` in all."""
+    return seconds <= 0 or (epochs > 0 and spent * (epochs + 1) / epochs > seconds)
+
+
 def _epochs(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -122,7 +127,7 @@ def _epochs(
     half = torch.autocast("cuda", torch.bfloat16) if device == "cuda" else nullcontext()
     began = time.monotonic()
     for epoch in range(recipe.epochs):
-        if recipe.seconds is not None and time.monotonic() - began > recipe.seconds * epoch / (epoch + 1):
+        if recipe.seconds is not None and _is_spent(recipe.seconds, time.monotonic() - began, epoch):
             log.info("pretraining: the time given to it is used up after %d of %d epochs", epoch, recipe.epochs)
             return epoch
         order = np.random.default_rng([recipe.seed, epoch]).permutation(images)

@@ -14,7 +14,7 @@ from edgexfer.train.learn import learn
 from edgexfer.train.network import DEPTHS, head_of
 from edgexfer.train.plan import plan
 from edgexfer.train.pretrain import pretrain_on_domain
-from edgexfer.train.probe import features
+from edgexfer.train.probe import features, fit_probe, write_head
 from edgexfer.train.prototype import prototype_head
 from edgexfer.train.schedule import Schedule
 from edgexfer.train.suited import schedule, suited
@@ -32,11 +32,11 @@ def auto(task: Task) -> dict[str, Any]:
 
 
 def linear_probe(task: Task) -> dict[str, Any]:
-    """The backbone stays a fixed feature extractor; only its head is fitted, which was done before.
+    """The backbone stays a fixed feature extractor; only its head is fitted: of a pretrained one that was done before.
 
     "Do Better ImageNet Models Transfer Better?", Kornblith et al. 2019; edgexfer/train/probe.py.
     """
-    return learn(task, Schedule(epochs=0))
+    return learn(_with_new_head(task), Schedule(epochs=0))
 
 
 def prototype(task: Task) -> dict[str, Any]:
@@ -107,6 +107,23 @@ def pretrain(task: Task) -> dict[str, Any]:
     # The new head is a high bar on few val images: fine-tuning first falls below it, and passes it late.
     settings = replace(task.settings, patience=task.settings.patience or _PATIENCE_AFTER_PRETRAINING)
     return auto(replace(task, settings=settings, val_logits=None))
+
+
+def _with_new_head(task: Task) -> Task:
+    """Fits the head of a network that goes on learning; it needs images of all of its classes."""
+    if task.start is None:
+        return task
+    prepared, shown = task.prepared, set(task.prepared.class_ids[task.train].tolist())
+    missing = [label for label_id, label in enumerate(prepared.labels) if label_id not in shown]
+    if missing:
+        raise SettingsError(
+            f"strategy 'linear-probe' fits the head of all {len(prepared.labels)} classes, DATA shows no {missing[0]}",
+            "take --strategy update, which keeps the classes that DATA does not show",
+        )
+    network = task.network.to(task.device)
+    probe = fit_probe(network, prepared.cache, prepared.class_ids, task.train, task.val)
+    write_head(network.network, probe)
+    return replace(task, val_logits=probe.val_logits)
 
 
 def find_strategy(name: str) -> Strategy:

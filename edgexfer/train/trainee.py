@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from edgexfer.core.findings import IMBALANCE
 from edgexfer.train.augment import Augmentation, augment
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.feed import Feed, open_feed
@@ -22,7 +23,6 @@ from edgexfer.train.loss import cross_entropy
 from edgexfer.train.metrics import metric_collection, plain_figures
 from edgexfer.train.network import DEPTHS, channels_last, depth_groups, head_of
 from edgexfer.train.pixel_cache import PixelCache
-from edgexfer.train.probe import IMBALANCE
 from edgexfer.train.schedule import Schedule, WarmupCosine
 from edgexfer.train.share import ALONE, evenly, most, zero
 from edgexfer.train.vary import mix
@@ -261,8 +261,9 @@ class Trainee(lightning.LightningModule):
 
 
 def _class_weights(class_ids: NDArray[np.int64], classes: int) -> Tensor | None:
-    counts = np.bincount(class_ids, minlength=classes).clip(1)
-    if counts.max() <= IMBALANCE * counts.min():
+    counts = np.bincount(class_ids, minlength=classes)
+    shown = counts[counts > 0]  # of a network that knows more classes than these images show
+    if shown.max() <= IMBALANCE * shown.min():
         return None
-    weights = np.minimum(counts.mean() / counts, _LARGEST_CLASS_WEIGHT)
-    return torch.from_numpy(weights).float()
+    weights = np.minimum(shown.mean() / counts.clip(1), _LARGEST_CLASS_WEIGHT)
+    return torch.from_numpy(np.where(counts > 0, weights, 1.0)).float()

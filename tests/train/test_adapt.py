@@ -14,7 +14,14 @@ from torch import nn
 
 from edgexfer.core.errors import DataError, SettingsError
 from edgexfer.train.adapt import adapt_to
-from edgexfer.train.adaptation_check import Seen, judge_with_labels, judge_without_labels, promised_accuracy
+from edgexfer.train.adaptation_check import (
+    Seen,
+    Verdict,
+    choose,
+    judge_with_labels,
+    judge_without_labels,
+    promised_accuracy,
+)
 from edgexfer.train.augment import Augmentation
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.judge import probabilities
@@ -184,6 +191,28 @@ def test_without_labels_a_collapse_or_lost_source_accuracy_refuses() -> None:
     assert not forgetful.ship
     assert "accuracy on the source's validation images is lost" in forgetful.reason
     assert not judge_without_labels(before, before, ids, shares).ship
+
+
+@pytest.mark.parametrize(
+    ("statistics", "self_training", "kept", "reason"),
+    [
+        ((True, 0.8), (True, 0.9), "self-training", "self-training"),
+        ((True, 0.9), (True, 0.8), "statistics", "statistics"),
+        ((True, 0.8), (True, 0.8), "self-training", "self-training"),
+        ((False, 0.9), (True, 0.85), "self-training", "self-training"),
+        ((True, 0.8), (False, 0.9), "statistics", "statistics"),
+        ((False, 0.9), (False, 0.85), "nothing", "statistics"),
+        ((True, 0.8), None, "statistics", "statistics"),
+        ((False, 0.8), None, "nothing", "statistics"),
+    ],
+)
+def test_the_best_of_what_may_be_shipped_is_kept(
+    statistics: tuple[bool, float], self_training: tuple[bool, float] | None, kept: str, reason: str
+) -> None:
+    first = Verdict(statistics[0], "statistics", statistics[1], {})
+    second = None if self_training is None else Verdict(self_training[0], "self-training", self_training[1], {})
+    found, decisive = choose(first, second)
+    assert (found, decisive.reason) == (kept, reason)
 
 
 def test_a_gain_that_may_be_chance_says_so_and_a_draw_is_no_gain() -> None:

@@ -69,6 +69,14 @@ def test_it_ends_early_where_nothing_gets_better(tmp_path: Path) -> None:
     assert [row["epoch"] for row in history(tmp_path)] == ["0", "1", "2"]
 
 
+def test_what_patience_has_ended_is_not_trained_on_when_it_is_resumed(tmp_path: Path) -> None:
+    hopeless = replace(GENTLE, epochs=30, learning_rate=1e-9)
+    trained(tmp_path, hopeless, patience=2)
+    before = (tmp_path / "history.csv").read_bytes(), (tmp_path / "best.safetensors").read_bytes()
+    trained(tmp_path, replace(hopeless, learning_rate=1e-2), patience=2)
+    assert ((tmp_path / "history.csv").read_bytes(), (tmp_path / "best.safetensors").read_bytes()) == before
+
+
 def test_it_goes_on_where_it_stopped_and_ends_where_it_would_have(tmp_path: Path) -> None:
     whole, best = trained(tmp_path / "whole")
     cut_off(tmp_path / "cut")
@@ -110,6 +118,16 @@ def test_rare_classes_weigh_more_and_equal_ones_the_same() -> None:
     expected = float(F.cross_entropy(logits, torch.from_numpy(rare[order]), weight=weights))
     assert loss_of(weighted) == pytest.approx(expected, rel=1e-4)
     assert weights[1] > 3 * weights[0]
+
+
+def test_a_class_that_the_images_do_not_show_makes_no_other_one_rare(tmp_path: Path) -> None:
+    del tmp_path
+    one = np.zeros(32, dtype=np.int64)  # of a network of two classes
+    network = tiny()
+    with torch.no_grad():
+        network.network[-1].bias.copy_(torch.tensor([2.94, 0.0]))  # answers 0.95, as smoothing by 0.1 wants it
+        network.network[-1].weight.zero_()
+    assert loss_of(trainee_of(network, GENTLE, ids=one)) == pytest.approx(0.199, abs=1e-3)
 
 
 def test_a_teacher_is_followed_and_no_part_of_the_state() -> None:

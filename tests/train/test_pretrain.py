@@ -89,6 +89,7 @@ def test_the_features_do_not_collapse() -> None:
 @pytest.mark.usefixtures("lightly")
 def test_it_ends_where_time_runs_out_and_where_the_loss_is_no_number() -> None:
     assert _learned(replace(SHORT, seconds=0.0))[1] == 0
+    assert _learned(replace(SHORT, seconds=3600.0))[1] == 2
     network = tiny()
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))

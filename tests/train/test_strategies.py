@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -94,6 +94,23 @@ def test_linear_probe_leaves_every_layer_as_it_was(tmp_path: Path) -> None:
     assert top1(task) >= 0.7
 
 
+def test_linear_probe_fits_the_head_of_a_network_that_goes_on_learning(tmp_path: Path) -> None:
+    task = task_of(tmp_path / "run")
+    with torch.no_grad():
+        list(task.network.network.parameters())[-2].zero_()
+    assert top1(task) == 0.5
+    STRATEGIES["linear-probe"](replace(task, start=cast("Any", "a checkpoint")))
+    assert top1(task) >= 0.7
+
+
+def test_linear_probe_needs_images_of_every_class(tmp_path: Path) -> None:
+    task = task_of(tmp_path / "run")
+    ones = np.array([row for row in TRAIN if IDS[row] == 1])
+    with pytest.raises(SettingsError, match="DATA shows no a") as caught:
+        STRATEGIES["linear-probe"](replace(task, train=ones, start=cast("Any", "a checkpoint")))
+    assert "--strategy update" in caught.value.hint
+
+
 def test_prototype_tells_two_classes_apart_by_one_image_each(tmp_path: Path) -> None:
     task = task_of(tmp_path / "run", train=np.array([1, 17]))
     assert changed_groups(task, "prototype") == [False] * (DEPTHS - 1) + [True]
@@ -132,6 +149,12 @@ def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:
     assert "% of images left out" in chosen["why"][1]
 
 
+def test_auto_leaves_the_rate_to_be_found_where_that_is_asked_for(tmp_path: Path) -> None:
+    task = task_of(tmp_path / "run", learning_rate=None, find_learning_rate=True)
+    STRATEGIES["auto"](task)
+    assert "learning_rate" in task.notes
+
+
 def test_auto_takes_prototypes_where_a_class_has_one_image(tmp_path: Path) -> None:
     task = task_of(tmp_path / "run", train=np.array([1, 17]), epochs=None, learning_rate=None)
     STRATEGIES["auto"](task)
@@ -150,6 +173,19 @@ def test_auto_stays_within_its_time_budget(
     STRATEGIES["auto"](task)
     assert (task.notes["auto"]["strategy"], task.notes["auto"]["epochs"]) == (strategy, epochs)
     assert any("time budget" in line for line in task.notes["auto"]["why"])
+
+
+@pytest.mark.parametrize(("seconds", "strategy", "epochs"), [(5.0, "prototype", None), (25.0, "finetune", 4)])
+def test_auto_stays_within_its_time_budget_from_a_checkpoint_too(
+    tmp_path: Path, seconds: float, strategy: str, epochs: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = task_of(tmp_path / "run", epochs=50, time_budget_s=seconds)
+    task = replace(made, start=cast("Any", "a checkpoint"), found={"forward_ms": 50.0})
+    monkeypatch.setattr("edgexfer.train.plan.time.monotonic", lambda: task.began)
+    changed = changed_groups(task, "auto")
+    assert (task.notes["auto"]["strategy"], task.notes["auto"]["epochs"]) == (strategy, epochs)
+    assert any("time budget" in line for line in task.notes["auto"]["why"])
+    assert any(changed) is (strategy == "finetune")
 
 
 def test_auto_keeps_to_its_plan_when_it_is_resumed(tmp_path: Path) -> None:

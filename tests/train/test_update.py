@@ -142,6 +142,18 @@ def test_where_the_old_images_are_gone_held_out_exemplars_judge(start: Checkpoin
         assert len(judge.class_ids) == len(judge.cache) == len(stored.of("test"))
 
 
+def test_what_was_learned_two_runs_ago_is_judged_too(updated: Checkpoint) -> None:
+    """The checkpoint's own images show the class 'a' alone."""
+    stored = stored_exemplars(updated)
+    assert stored is not None
+    judge = held_out(updated, stored)
+    assert judge is not None
+    with judge.cache:
+        assert set(judge.class_ids.tolist()) == {0, 1, 2}
+        assert len(judge.class_ids) == len(judge.cache)
+        assert "exemplars of earlier runs among them" in judge.origin
+
+
 def test_it_needs_a_checkpoint(old_data: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="goes on from a checkpoint") as caught:
         finetune(old_data, tmp_path / "run", UPDATE)
