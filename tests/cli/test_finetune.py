@@ -250,6 +250,15 @@ def test_the_summary_says_what_to_be_wary_of(edgexfer: Terminal, monkeypatch: py
 
 
 @pytest.mark.train
+@pytest.mark.usefixtures("calls")
+def test_the_summary_says_what_an_adaptation_kept(edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = {"adapt": {"adapted_by": "statistics"}}
+    made = make_run(Path("adapted"), best_epoch=0, strategy_notes=notes)
+    monkeypatch.setattr("edgexfer.train.finetune.finetune", lambda *_, **__: made)
+    assert "kept: the network with the statistics of the unlabeled images\n" in edgexfer("finetune", "data").out
+
+
+@pytest.mark.train
 @pytest.mark.parametrize("ended_by", [KeyboardInterrupt(), SystemExit(1)], ids=["python", "lightning"])
 @pytest.mark.usefixtures("calls")
 def test_ctrl_c_says_how_to_go_on(edgexfer: Terminal, monkeypatch: pytest.MonkeyPatch, ended_by: BaseException) -> None:

@@ -45,7 +45,7 @@ def checkpoint_page(folder: Path) -> Page:
         str(manifest["digest"]),
         len(labels),
         provenance(folder, manifest),
-        tiles=checkpoint_tiles(manifest, split, judged),
+        tiles=checkpoint_tiles(manifest, split, judged, {} if history is None else history.last_epochs()),
         absent=absent,
         classes=None if matrix is None else _classes(labels, matrix, split),
         curves=[] if history is None else curves(history),

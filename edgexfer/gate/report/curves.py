@@ -44,6 +44,11 @@ class History:
         found = enumerate(self.stages)
         return {i: stage for i, stage in found if stage and (i == 0 or stage != self.stages[i - 1])}
 
+    def last_epochs(self) -> dict[str, int]:
+        """Returns {stage: the number of its last epoch}, without epochs that are no numbers."""
+        rows = zip(self.stages, self.epochs, strict=True)
+        return {stage: int(epoch) for stage, epoch in rows if epoch.isdecimal() and len(epoch) < 10}
+
 
 def read_history(path: Path) -> History | None:
     """Reads `history.csv`; None where there is none, or it has no epoch or no number.

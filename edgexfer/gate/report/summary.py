@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from edgexfer.core.kept import kept_instead
 from edgexfer.gate.measure.measured import Measured
 from edgexfer.gate.report.content import Tile
 
@@ -38,13 +41,19 @@ def bundle_tiles(first: Measured | None, shipped: Measured | None) -> list[Tile]
     return tiles
 
 
-def checkpoint_tiles(manifest: dict[str, Any], split: str, judged: dict[str, Any]) -> list[Tile]:
+def checkpoint_tiles(
+    manifest: dict[str, Any],
+    split: str,
+    judged: dict[str, Any],
+    last_epochs: Mapping[str, int] = MappingProxyType({}),
+) -> list[Tile]:
     """Returns the summary of a checkpoint.
 
     Args:
         manifest: of the checkpoint.
         split: of the images that judged it, "test" or "val"; "" where that was not recorded.
         judged: their figures.
+        last_epochs: the number of the last epoch of each stage in its history.
     """
     on = f"on {judged.get('images', '')} {split} images".replace("  ", " ") if split else ""
     before = (manifest.get("float_metrics") or {}).get(split) or {}
@@ -58,7 +67,8 @@ def checkpoint_tiles(manifest: dict[str, Any], split: str, judged: dict[str, Any
                 note += f"; {percent(unscaled[key])} before temperature scaling"
             tiles.append(Tile(name, percent(judged[key]), note))
     if _is_number(manifest.get("best_epoch")):
-        tiles.append(Tile("Epoch kept", str(manifest["best_epoch"]), "the best on val, not the last"))
+        best = "the best on val" if manifest.get("quantization") is None else "the closest to the float network"
+        tiles.append(Tile("Epoch kept", str(manifest["best_epoch"]), kept_instead(manifest, last_epochs) or best))
     if weights := manifest.get("files", {}).get("weights.safetensors"):
         tiles.append(Tile("Weights", size(int(weights["size_bytes"])), str(manifest.get("precision", ""))))
     return tiles

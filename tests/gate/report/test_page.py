@@ -144,7 +144,7 @@ def test_a_checkpoint_shows_curves_figures_and_confusion(tmp_path: Path) -> None
     run = made_checkpoint(tmp_path / "run", best_epoch=2, metrics=metrics, seed=7, quantization=calibration)
     page = Parsed(report(run, tmp_path / "page.html"))
     assert "Top-1 95.00 % on 20 test images" in page.text
-    assert "Epoch kept 2" in page.text
+    assert "Epoch kept 2 the closest to the float network" in page.text
     assert "images of the split test" in page.text
     assert "248 more" in page.text
     assert "secret" not in page.text
