@@ -64,7 +64,9 @@ def fit(
         trainee: what is trained, in place.
         folder: where state is kept; training goes on from it where it holds any.
         stage: goes into the history, such as "finetune" or "qat".
-        patience: epochs without a higher top-1 on the validation images after which it ends; None for never.
+        patience: epochs without a higher top-1 on the validation images after which it ends; None for never. What
+            counts is the best of the epochs: from a fitted head the first steps lead down, and the way up again is
+            slower than any patience. A network that is quantized has nowhere to climb but where it was.
         device: "cpu" or "cuda".
         tracked: takes each row of the history as metrics "STAGE/COLUMN". Lightning's Trainer does not get the loggers
             themselves: it would end their runs after the validation that comes first, and count in steps.
@@ -140,7 +142,8 @@ def run_loop(
             trainer.validate(trainee, verbose=False)
             bar.enable()
             keeper.record(trainee, epoch=0, train_loss=None, learning_rate=0.0)
-            stopper.best_score = torch.tensor(keeper.best["top1"])
+            if stage == "qat":
+                stopper.best_score = torch.tensor(keeper.best["top1"])
         trainer.fit(trainee, ckpt_path=str(state) if resumed else None)
     return keeper.best
 

@@ -66,7 +66,25 @@ def test_no_epochs_leave_the_network_as_it_is(tmp_path: Path) -> None:
 
 def test_it_ends_early_where_nothing_gets_better(tmp_path: Path) -> None:
     trained(tmp_path, replace(GENTLE, epochs=30, learning_rate=1e-9), patience=2)
-    assert [row["epoch"] for row in history(tmp_path)] == ["0", "1", "2"]
+    assert [row["epoch"] for row in history(tmp_path)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(("stage", "epochs", "best"), [("finetune", 5, 5), ("qat", 2, 0)])
+def test_a_network_that_first_falls_and_then_climbs_is_given_time_but_for_quantization(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, epochs: int, best: int
+) -> None:
+    reached = iter([0.9, 0.3, 0.4, 0.5, 0.6, 0.95])
+    judged = Trainee.on_validation_epoch_end
+
+    def told(self: Trainee) -> None:
+        judged(self)
+        self.validation["top1"] = next(reached)
+        self.log("val_top1", self.validation["top1"])
+
+    monkeypatch.setattr(Trainee, "on_validation_epoch_end", told)
+    trainee = trainee_of(tiny(), replace(GENTLE, epochs=5))
+    found = fit(trainee, tmp_path, stage=stage, patience=2, device="cpu")
+    assert (int(history(tmp_path)[-1]["epoch"]), found["epoch"]) == (epochs, best)
 
 
 def test_what_patience_has_ended_is_not_trained_on_when_it_is_resumed(tmp_path: Path) -> None:
