@@ -7,6 +7,7 @@ a CSV (edgexfer/core/image_list.py). Classes are in the order of plain string co
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from edgexfer.core.errors import DataError
 from edgexfer.core.groups import group_pattern, groups_of
 from edgexfer.core.image_folder import read_image_folder
 from edgexfer.core.image_list import columns_of, read_image_list
-from edgexfer.core.sample import SPLITS, Rejected, Sample, refuse_lookalikes
+from edgexfer.core.sample import SPLITS, Rejected, Sample, refuse_lookalikes, split_name
 
 __all__ = ["SPLITS", "Dataset", "Rejected", "Sample", "check_trainable", "read_dataset"]
 
@@ -165,7 +166,7 @@ def check_trainable(dataset: Dataset, *, what: str = "images", least_classes: in
     if "train" not in splits or splits == ("train",):
         raise DataError(
             f"{dataset.root} has only the split {' and '.join(splits)}, expected train and one of val and test or both",
-            f"give {dataset.root / splits[0]} and edgexfer divides its images",
+            _leaving_the_split_to_us(dataset, splits[0]),
         )
     for split in splits:
         for label in dataset.labels:
@@ -175,3 +176,12 @@ def check_trainable(dataset: Dataset, *, what: str = "images", least_classes: in
                     f"class '{label}' has too few {what} in {split}: {count[label, split]}, expected {least} or more",
                     f"add images of it to {split}, or remove the class from every split",
                 )
+
+
+def _leaving_the_split_to_us(dataset: Dataset, split: str) -> str:
+    # The user's own folder of it may be called "valid"; a CSV has none, but a column.
+    first = next(sample for sample in dataset.samples if sample.split == split)
+    name, *below = Path(dataset.name_of(first.path)).parts
+    if split_name(name) == split and len(below) > 1 and unicodedata.normalize("NFC", below[0]) == first.label:
+        return f"give {dataset.root / name} and edgexfer divides its images"
+    return "leave the column `split` away and edgexfer divides the images"

@@ -224,6 +224,22 @@ def test_one_split_alone_is_read_but_not_trained_on(tmp_path: Path) -> None:
     assert str(tmp_path / "train") in caught.value.hint
 
 
+def test_the_hint_names_the_folder_as_it_is_called(tmp_path: Path) -> None:
+    good_tree(tmp_path / "Valid")
+    with pytest.raises(DataError, match="only the split val") as caught:
+        check_trainable(read_dataset(tmp_path))
+    assert caught.value.hint == f"give {tmp_path / 'Valid'} and edgexfer divides its images"
+
+
+def test_of_a_csv_the_column_is_to_go(tmp_path: Path) -> None:
+    good_tree(tmp_path)
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name},train" for path in sorted(tmp_path.rglob("*.jpg"))]
+    put(tmp_path / "list.csv", "\n".join(["path,label,split", *rows]).encode())
+    with pytest.raises(DataError, match="only the split train") as caught:
+        check_trainable(read_dataset(tmp_path / "list.csv"))
+    assert caught.value.hint == "leave the column `split` away and edgexfer divides the images"
+
+
 def test_train_and_test_need_an_image_more_to_validate_with(tmp_path: Path) -> None:
     good_tree(tmp_path / "train", images=1)
     good_tree(tmp_path / "test", images=1)
