@@ -56,7 +56,7 @@ def _notes(found: Findings) -> list[str]:
             f"small images: the median short side is {found.small_px:g} pixels; training enlarges them to "
             f"{found.wanted_px}, which shows nothing new"
         )
-    if found.imbalance >= IMBALANCE and len(found.counts) > 1:
+    if found.imbalance > IMBALANCE and len(found.counts) > 1:
         notes.append(_imbalance(found))
     return notes
 

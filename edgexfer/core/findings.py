@@ -23,7 +23,7 @@ from edgexfer.core.likeness import SIDE, near_duplicates, thumbnail
 from edgexfer.core.sharpness import blurred, sharpness
 
 IMBALANCE = 1.5
-"""Images of the largest class by those of the smallest, from which on training weighs rare classes more."""
+"""Images of the largest class by those of the smallest; above it training weighs rare classes more."""
 _ENLARGED = 2.0
 
 

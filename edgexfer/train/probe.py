@@ -22,6 +22,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
+from edgexfer.core.findings import IMBALANCE
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.network import captured_features, channels_last, head_of
 from edgexfer.train.pixel_cache import PixelCache
@@ -34,7 +35,6 @@ _MIRRORED_IMAGES = 32  # of val: two classes of ten that mirror into each other 
 _FITTED_IMAGES, _WEIGHED_IMAGES = 20_000, 2048  # more change a head of some thousand weights hardly
 _BATCH = 64
 _LEAST_SPREAD = 0.2
-IMBALANCE = 1.5  # from here on, classes are weighted by how rare they are
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,17 @@ def test_imbalance_tiny_and_blurred_images_are_told_with_numbers(tmp_path: Path)
     assert [item["image"] for item in found["tiny"] + found["blurred"]] == ["dogs/tiny.png", "dogs/soft.png"]
 
 
+def test_imbalance_is_told_where_training_weighs_rare_classes_more(tmp_path: Path) -> None:
+    """That is above 1.5, not at it."""
+    for number in range(6):
+        put(tmp_path / "cats" / f"{number}.jpg", bright(number))
+    for number in range(4):
+        put(tmp_path / "dogs" / f"{number}.jpg", bright(50 + number))
+    assert "imbalance: " not in run(app, ["check", str(tmp_path)]).stdout
+    put(tmp_path / "cats" / "6.jpg", bright(6))
+    assert "imbalance: 'cats' has 1.8 times" in run(app, ["check", str(tmp_path)]).stdout
+
+
 def test_a_set_of_small_images_is_told_once(tmp_path: Path) -> None:
     text = run(app, ["check", str(good_tree(tmp_path))]).stdout
     assert "small images: the median short side is 16 pixels; training enlarges them to 64" in text
