@@ -217,9 +217,8 @@ def _task(
 def _with_unlabeled(task: Task, folder: Path | None, progress: Progress | None) -> Task:
     if folder is None:
         return task
-    return dataclasses.replace(
-        task, unlabeled=decode_unlabeled(folder, task.prepared.cache.preprocess, progress), unlabeled_folder=folder
-    )
+    unlabeled = decode_unlabeled(folder, task.prepared.cache.preprocess, progress)
+    return dataclasses.replace(task, unlabeled=unlabeled)
 
 
 def _record_of(task: Task) -> dict[str, Any]:

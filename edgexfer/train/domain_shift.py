@@ -36,6 +36,7 @@ _RANGES = (
     (1.01, "as far from those photographs as noise is"),
 )
 FAR = _RANGES[1][0]
+"""The score from which on pretrained features cannot be relied on to fit."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,6 @@ class DomainShift:
     def words(self) -> str:
         """What the score means, by the anchors of the module's docstring."""
         return next(words for limit, words in _RANGES if self.score < limit)
-
-    @property
-    def is_far(self) -> bool:
-        """Whether the pretrained features cannot be relied on to fit."""
-        return self.score >= FAR
-
-    def line(self) -> str:
-        """Returns one line for a log or a summary."""
-        return f"domain shift {self.score:.2f} of 1: the images are {self.words}"
 
     def to_json(self) -> dict[str, float | int | str]:
         """Returns the record for the manifest."""

@@ -89,11 +89,6 @@ def depth_groups(network: nn.Module, groups: int = DEPTHS) -> list[list[nn.Param
     return result
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Returns the number of trainable values."""
-    return sum(p.numel() for p in network.parameters())
-
-
 def channels_last(batch: Tensor) -> Tensor:
     """Returns the [N, C, H, W] batch in the memory layout that convolutions run fastest in."""
     return batch.contiguous(memory_format=torch.channels_last)

@@ -40,7 +40,6 @@ class Task:
         tracked: where else the history goes.
         start: the checkpoint whose network goes on learning; None where it began from a pretrained backbone.
         unlabeled: pixels of images whose classes are not known, uint8 [images, H, W, 3]; None without --unlabeled.
-        unlabeled_folder: where they lie.
         found: what was found out before training, JSON values by name: "probe" (see probe.Probe), "domain_shift".
         val_logits: what the network answers to the validation images before training, float32 [images, classes]; None
             where nobody has asked it yet, or it was changed since.
@@ -61,7 +60,6 @@ class Task:
     tracked: Tracking
     start: Checkpoint | None = None
     unlabeled: PixelCache | None = None
-    unlabeled_folder: Path | None = None
     found: dict[str, Any] = field(default_factory=dict)
     val_logits: Tensor | None = None
     began: float = field(default_factory=time.monotonic)

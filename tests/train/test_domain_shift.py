@@ -87,14 +87,11 @@ def test_rows_of_a_cache_are_drawn_by_the_seed_and_no_more_than_needed() -> None
 
 
 @pytest.mark.parametrize(
-    ("value", "words", "far"),
-    [(0.1, "like the photographs", False), (0.2, "in part", False), (0.3, "far from", True), (1.0, "noise", True)],
+    ("value", "words"), [(0.1, "like the photographs"), (0.2, "in part"), (0.3, "far from"), (1.0, "noise")]
 )
-def test_words_say_what_the_score_means(value: float, words: str, far: bool) -> None:
+def test_words_say_what_the_score_means(value: float, words: str) -> None:
     shift = DomainShift(value, value, value, 32)
     assert words in shift.words
-    assert shift.is_far is far
-    assert shift.words in shift.line()
     assert shift.to_json()["score"] == value
 
 
