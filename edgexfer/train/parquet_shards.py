@@ -18,7 +18,7 @@ def row_groups(shard: Path) -> list[list[Packed]]:
     """Lists the images of each row group; only the column of classes is read.
 
     Raises:
-        DataError: no Parquet file, or without such columns.
+        DataError: no Parquet file, without such columns, or a row without a class or with a number that has no name.
         MissingPartError: pyarrow is not installed.
     """
     with _opened(shard) as file:
@@ -29,7 +29,7 @@ def row_groups(shard: Path) -> list[list[Packed]]:
             values = file.read_row_group(group, columns=[column]).column(0).to_pylist()
             if None in values:
                 raise DataError(f"{shard} has rows without a class in '{column}'", "give every image a class")
-            labels = [names[value] if names and isinstance(value, int) else str(value) for value in values]
+            labels = [_label(value, names, shard, column) for value in values]
             groups.append([Packed(f"{group}-{row}", label, row) for row, label in enumerate(labels)])
     return groups
 
@@ -75,6 +75,17 @@ def _class_names(file: Any, column: str) -> list[str]:
         return [str(name) for name in features[column]["names"]]
     except (KeyError, TypeError, ValueError):
         return []
+
+
+def _label(value: Any, names: list[str], shard: Path, column: str) -> str:
+    if not names or not isinstance(value, int):
+        return str(value)
+    if 0 <= value < len(names):
+        return names[value]
+    hint = "leave rows without a class out" if value < 0 else "the file was written with other names: write it again"
+    raise DataError(
+        f"{shard} has a row with {value} in '{column}', expected 0 to {len(names) - 1}, which its metadata name", hint
+    )
 
 
 def _bytes_of(value: Any) -> bytes:

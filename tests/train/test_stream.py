@@ -104,6 +104,14 @@ def test_parquet_files_of_hugging_face_datasets_are_read_by_row_group(tmp_path: 
         ["striped", "plain"],
     ]
     assert read_images(path, 1, blocks[1]) == pictures[3:]
+    for number, words in ((-1, "leave rows without a class out"), (2, "written with other names")):
+        strange = tmp_path / f"strange{number}.parquet"
+        columns = {"image": [b"1", b"2"], "label": [0, number]}
+        parquet.write_table(pa.table(columns).replace_schema_metadata(table.schema.metadata), strange)
+        with pytest.raises(DataError, match=rf"parquet has a row with {number} in 'label', expected 0 to 1") as caught:
+            blocks_of(strange)
+        assert strange.name in caught.value.message
+        assert words in caught.value.hint
     parquet.write_table(pa.table({"pixels": [b"1"]}), tmp_path / "other.parquet")
     with pytest.raises(DataError, match="has the columns pixels"):
         blocks_of(tmp_path / "other.parquet")
