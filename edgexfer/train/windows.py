@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from edgexfer.core.decode import decode
 from edgexfer.core.errors import ImageError
+from edgexfer.core.preprocess import pixels
 from edgexfer.core.threads import in_threads
 from edgexfer.train.distributed import rank_and_size
 from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.prepared import Prepared
 from edgexfer.train.shards import read_images
 from edgexfer.train.stream import Block, Stream
 
@@ -38,7 +41,7 @@ class Windows:
     """Renews the training rows of a cache from a stream.
 
     Epoch 0 trains on the sample that is there already. An image that cannot be decoded is left out: its row keeps the
-    image it had, with its class.
+    image it had, with its class. So do rows beyond a window.
 
     Args:
         stream: what is drawn from.
@@ -89,11 +92,13 @@ class Windows:
         return self._decode(epoch, cache)
 
     def _decode(self, epoch: int, cache: PixelCache) -> tuple[PixelCache, NDArray[np.int64]]:
-        """Returns the window's pixels, and the class of each row or -1 where an image is damaged."""
+        """Returns pixels for the first of the rows, and the class of each, or -1 where an image is damaged."""
         drawn = self._stream.drawn(epoch)
         firsts = np.cumsum([0, *(len(positions) for _, positions in drawn)])
-        staged = PixelCache(max(len(self._rows), 1), cache.preprocess)
-        ids = np.full(len(self._rows), -1, dtype=np.int64)
+        # The sample may hold more than a window: images of rare classes, which stay.
+        count = min(len(self._rows), int(firsts[-1]))
+        staged = PixelCache(max(count, 1), cache.preprocess)
+        ids = np.full(count, -1, dtype=np.int64)
         least = (cache.preprocess.height, cache.preprocess.width)
 
         def one(number: int) -> None:
@@ -133,6 +138,26 @@ class FollowedWindows:
 
     def close(self) -> None:
         """See Renewal."""
+
+
+def decode_again(prepared: Prepared, rows: Sequence[int]) -> None:
+    """Brings back the images and classes of the sample, in whose rows a window lies after training.
+
+    Args:
+        prepared: its cache and `class_ids` are changed in place.
+        rows: of it; the file of each is decoded.
+
+    Raises:
+        ImageError: a file is gone, or was changed and is no image any more.
+    """
+    paths = {item.name: item.sample.path for item in prepared.intake.samples}
+    cache = prepared.cache
+
+    def one(row: int) -> None:
+        cache.replace(np.array([row]), pixels(paths[prepared.rows[row].path], cache.preprocess)[None])
+        prepared.class_ids[row] = prepared.labels.index(prepared.rows[row].label)
+
+    in_threads(one, rows)
 
 
 def _with_data(block: Block, positions: list[int], first: int, rows: int) -> list[tuple[int, int, bytes]]:
