@@ -41,8 +41,19 @@ def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         EdgexferError: `out` exists and may not be replaced, or cannot be written.
     """
     refuse_existing(out, overwrite=overwrite)
-    with _beside(out, "tmp") as stage:
+    with replaced_folder(out) as stage:
         refuse_existing(out, overwrite=overwrite)  # an old one may have been put back
+        yield stage
+
+
+@contextmanager
+def replaced_folder(out: Path) -> Iterator[Path]:
+    """As `staged_folder`, for folders that are no artifacts: the caller has made sure that `out` may be replaced.
+
+    Raises:
+        EdgexferError: `out` cannot be written.
+    """
+    with _beside(out, "tmp") as stage:
         yield stage
         old = lock_folder(out, wait=False)  # while it is moved aside nobody may take it for a leftover
         try:

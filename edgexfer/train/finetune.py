@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.core.dataset import Dataset
-from edgexfer.core.errors import DataError, EdgexferError, SettingsError
+from edgexfer.core.errors import EdgexferError
 from edgexfer.core.staging import refuse_existing
 from edgexfer.train.adapt import ROUNDS
+from edgexfer.train.asked import check_asked
 from edgexfer.train.begin import RUN, START, Sources, begin, go_on, read_record, write_record
 from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, save_checkpoint, versions
 from edgexfer.train.distributed import leading
 from edgexfer.train.earlier_task import exemplars_to_keep, rows_before
+from edgexfer.train.exemplars import pool_rows
 from edgexfer.train.fit import BEST, STATE
 from edgexfer.train.guards import guards_of
 from edgexfer.train.memory import keep_freed_memory
@@ -31,10 +33,11 @@ from edgexfer.train.pretrain import check_pretrain
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.split import dataset_digest
 from edgexfer.train.strategies import find_strategy
-from edgexfer.train.stream import take_sample
+from edgexfer.train.stream_sample import settle_sample, settled_table, take_sample
 from edgexfer.train.task import Task
 from edgexfer.train.temperature import judge_scaled
 from edgexfer.train.trackers import Tracking, flat_figures
+from edgexfer.train.windows import decode_again
 
 
 @leading()
@@ -72,7 +75,7 @@ def finetune(
 
     Raises:
         DataError: the images cannot be trained on.
-        SettingsError: an unknown backbone or strategy, or a value out of range.
+        SettingsError: an unknown backbone or strategy, a value out of range, or what the strategy would pass over.
         MissingPartError: the weights are not at hand.
         EdgexferError: `out` exists, cannot be written, or there is nothing to resume.
     """
@@ -81,23 +84,23 @@ def finetune(
     _check_partial(partial, resume=resume, overwrite=overwrite)
     keep_freed_memory()
     settings = settings or FinetuneSettings()
+    if not resume:  # before hours go into reading shards
+        places = (None if path is None else Path(path) for path in (start, unlabeled))
+        check_asked(_given(settings), Path(data), *places)
+        if settings.strategy == "pretrain":
+            check_pretrain(unlabeled, start)
     sample = take_sample(
         data,
-        out.with_name(f"{out.name}.images"),
+        out,
         window=settings.window,
         seed=settings.seed,
-        anew=overwrite and not resume,
+        resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     data, stream = (data, None) if sample is None else sample
     sources = Sources(Path(data), *(None if path is None else Path(path) for path in (val, start, unlabeled)))
-    if resume:
-        task = go_on(partial, sources, progress)
-    else:
-        find_strategy(settings.strategy)
-        if settings.strategy == "pretrain":
-            check_pretrain(unlabeled, start)
-        task = begin(partial, sources, settings, progress, known or {})
+    task = go_on(partial, sources, progress) if resume else begin(partial, sources, settings, progress, known or {})
     with (
         task.prepared.cache,
         task.unlabeled or nullcontext(),
@@ -108,18 +111,25 @@ def finetune(
         with _dropped_if_refused(partial):
             best = find_strategy(task.settings.strategy)(task)
         checkpoint = _finished(task, best, out, overwrite=overwrite)
+        if stream is not None:
+            settle_sample(sources.data, out)
         figures = flat_figures(checkpoint.manifest["metrics"])
         tracking.figures({f"finetune/{name}": value for name, value in figures.items()})
     shutil.rmtree(partial, ignore_errors=True)
     return checkpoint
 
 
+def _given(settings: FinetuneSettings) -> dict[str, Any]:
+    fields = dataclasses.fields(settings)
+    return {field.name: value for field in fields if (value := getattr(settings, field.name)) != field.default}
+
+
 @contextmanager
 def _dropped_if_refused(partial: Path) -> Iterator[None]:
-    """Removes `partial` where the block refuses its images or settings before anything was learned."""
+    """Removes `partial` where the block refuses what it was given before anything was learned."""
     try:
         yield
-    except (DataError, SettingsError):
+    except EdgexferError:
         if not (partial / HISTORY).exists():
             shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -171,7 +181,7 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         "pretrained": task.pretrained,
         "settings": record["settings"],
         "mirror": record["mirror"],
-        "data": record["data"],
+        "data": record["data"] if task.stream is None else str(settled_table(out).absolute()),
         "val": record["val"],
         "best_epoch": best["epoch"],
         "metrics": metrics,
@@ -184,6 +194,8 @@ def _finished(task: Task, best: dict[str, Any], out: Path, *, overwrite: bool) -
         "unlabeled": record["unlabeled"],
         "parent": None if task.start is None else task.start.digest,
     }
+    if task.stream is not None:  # the rows of train hold the last window, and `prepared.rows` names others
+        decode_again(prepared, pool_rows(prepared.rows, {"train": task.settings.exemplars, "val": 0, "test": 0}))
     exemplars = exemplars_to_keep(task.network, prepared, task.start, per_class=task.settings.exemplars)
     return save_checkpoint(
         out,

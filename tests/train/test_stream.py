@@ -1,11 +1,8 @@
-"""Shards become a sample that everything else reads, and windows that go through all of their training images."""
+"""Shards are listed, and windows go through all of their training images."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -19,34 +16,12 @@ from edgexfer.train.finetune import finetune
 from edgexfer.train.pixel_cache import PixelCache
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.shards import blocks_of, find_shards, read_images
-from edgexfer.train.stream import open_stream, take_sample
+from edgexfer.train.stream import open_stream
 from edgexfer.train.windows import Windows
 from tests.train.pictures import png, stripes
+from tests.train.tars import shards, tar_of
 
 pytestmark = pytest.mark.train
-
-
-def tar_of(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
-def shards(root: Path, count: int = 4, images: int = 15) -> Path:
-    """Tars of two classes of stripes, 16 pixels; class 1 has a name in labels.txt, class 0 has none."""
-    for shard in range(count):
-        members = {}
-        for number in range(images):
-            kind = number % 2
-            members[f"{number:03}.png"] = png(stripes(kind, 1000 * shard + number, side=16, noise=5.0))
-            members[f"{number:03}.cls"] = str(kind).encode()
-        tar_of(root / f"part-{shard:02}.tar", members)
-    (root / "labels.txt").write_text("\nstriped\n")
-    return root / f"part-{{00..{count - 1:02}}}.tar"
 
 
 def test_a_pattern_a_file_or_a_folder_means_shards(tmp_path: Path) -> None:
@@ -140,39 +115,6 @@ def test_windows_go_through_all_training_images_and_none_that_is_held_out(tmp_pa
     assert again.drawn(5) == stream.drawn(5)
 
 
-def test_shards_that_say_their_split_are_kept_apart(tmp_path: Path) -> None:
-    for split, count in (("train", 8), ("val", 4)):
-        tar_of(
-            tmp_path / f"{split}-0.tar", {f"{'ab'[n % 2]}/{n}.png": png(stripes(n % 2, n, 16)) for n in range(count)}
-        )
-    table, stream = take_sample(tmp_path, tmp_path / "sample", window=4, seed=0) or (None, None)
-    assert table is not None
-    assert stream is not None
-    assert (stream.count("train"), stream.count("val"), stream.count("test")) == (8, 4, 0)
-    with table.open(newline="") as file:
-        found = Counter((row["split"], row["label"]) for row in csv.DictReader(file))
-    assert sum(count for (split, _), count in found.items() if split == "train") >= 4
-    assert found["val", "a"] >= 1
-    assert found["val", "b"] >= 1
-
-
-def test_a_sample_is_made_once_and_belongs_to_its_shards(tmp_path: Path) -> None:
-    pattern, folder = shards(tmp_path / "set"), tmp_path / "run.images"
-    made = take_sample(pattern, folder, window=20, seed=0)
-    assert made is not None
-    before = made[0].read_bytes()
-    assert take_sample(pattern, folder, window=99, seed=5) == made  # an older sample keeps its own draws
-    (tmp_path / "set" / "part-03.tar").unlink()
-    with pytest.raises(DataError, match="is the sample of other shards"):
-        take_sample(tmp_path / "set" / "part-{00..02}.tar", folder, window=20, seed=0)
-    assert made[0].read_bytes() == before
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match="is no sample of shards"):
-        take_sample(tmp_path / "set" / "part-{00..02}.tar", tmp_path / "mine", window=20, seed=0, anew=True)
-    assert take_sample(tmp_path / "mine", folder, window=20, seed=0) is None
-
-
 def test_a_window_takes_the_rows_of_the_one_before(tmp_path: Path) -> None:
     stream = open_stream(shards(tmp_path), window=6, seed=0)
     rows, ids = np.array([1, 2, 3, 5, 6, 7]), np.full(8, -5)
@@ -197,6 +139,26 @@ def test_a_window_takes_the_rows_of_the_one_before(tmp_path: Path) -> None:
         resumed.renew(1, 3, other, there)  # a resumed run begins with it
         np.testing.assert_array_equal(other[rows], cache[rows])
         resumed.close()
+
+
+def test_only_damaged_images_of_a_window_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows, ids = np.arange(9), np.full(9, -5)  # a sample has more rows than a window where it has images of rare classes
+    for name, damaged in (("whole", 0), ("damaged", 2)):
+        pictures = [png(stripes(0, number, side=16)) for number in range(60)]
+        images = {
+            f"a/{number:02}.png": data[: 20 if number % 6 < damaged else None] for number, data in enumerate(pictures)
+        }
+        stream = open_stream(tar_of(tmp_path / name / "part-0.tar", images), window=6, seed=0)
+        caplog.clear()
+        with PixelCache(9, Preprocess(16, 16)) as cache:
+            windows = Windows(stream, ("a",), rows)
+            windows.renew(1, 2, cache, ids)
+            windows.close()
+        keys = [int(block.images[place].key[-2:]) for block, places in stream.drawn(1) for place in places]
+        lost = sum(key % 6 < damaged for key in keys)
+        assert (lost > 0) == (damaged > 0)
+        assert caplog.messages == ([f"{lost} of 6 images of a window cannot be used"] if lost else [])
+        assert ids[6:].tolist() == [-5, -5, -5]
 
 
 def test_training_on_shards_goes_through_all_of_them(tmp_path: Path) -> None:
