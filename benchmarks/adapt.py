@@ -105,7 +105,7 @@ def one_draw(given: Sequence[Usable], seed: int, folder: Path, arguments: argpar
         made = finetune(
             images,
             folder / name / "run",
-            FinetuneSettings(seed=seed, strategy="adapt", epochs=arguments.epochs),
+            FinetuneSettings(seed=seed, strategy="adapt"),
             start=start.folder,
             unlabeled=folder / name / "unlabeled",
         )

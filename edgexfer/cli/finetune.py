@@ -13,11 +13,12 @@ import typer
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import print_checkpoint
 from edgexfer.cli.finetune_checks import (
+    Begun,
+    as_begun,
     check_at_once,
-    check_strategy,
+    check_target,
     how_to_go_on,
     record_of,
-    val_of_interrupted,
 )
 from edgexfer.cli.options import DeviceOption, GroupOption, LoggerOption, OverwriteOption, TrackingOption, named
 from edgexfer.cli.parts import needs
@@ -158,16 +159,22 @@ def finetune(
     run = named(out) if out else default_run(data)
     settings = settings_of(config, given)
     wanted = {**_table(config), **given}
+    begun = Begun(val, start, unlabeled, settings.group)
+    check_target(target, settings.backbone)
     if resume:
-        val = val or val_of_interrupted(run, wanted)
+        begun = as_begun(run, wanted, begun)
     elif record_of(run).exists() and not overwrite:
+        replacing = " --overwrite" if run.exists() else ""
         raise EdgexferError(
-            f"{record_of(run).parent} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
+            f"{record_of(run).parent} holds an interrupted run",
+            f"go on with --resume{replacing}, or begin anew with --overwrite",
         )
     else:
-        check_strategy(wanted.get("strategy"), start, unlabeled)
+        from edgexfer.train.asked import check_asked
+
+        check_asked(wanted, data, start, unlabeled)
     profile = None if target is None else named_target(target)
-    check_at_once(data, val, start, run, wanted, overwrite=overwrite)
+    check_at_once(data, begun, run, settings.backbone, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     from edgexfer.train.backbones import AUTO
 
@@ -177,15 +184,15 @@ def finetune(
         from edgexfer.train.finetune import finetune as stage
     with going_on_with(lambda: how_to_go_on(data, run)), log_lines(), tracked, reading_bar() as moved:
         if settings.backbone == AUTO and not resume:
-            settings, chosen = with_backbone(data, val, settings, profile)
+            settings, chosen = with_backbone(data, begun.val, settings, profile)
         made = stage(
             data,
             run,
             settings,
             known=chosen,
-            val=val,
-            start=start,
-            unlabeled=unlabeled,
+            val=begun.val,
+            start=begun.start,
+            unlabeled=begun.unlabeled,
             resume=resume,
             overwrite=overwrite,
             progress=moved,

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgexfer.core.manifest import write_manifest
 
+Call = dict[str, Any]
 HISTORY = "epoch,stage,val_top1\n0,finetune,0.5\n1,finetune,0.75\n2,finetune,0.625\n"
 
 
@@ -56,6 +57,15 @@ def make_run(folder: Path, **content: Any) -> Made:
         **content,
     }
     return Made(folder, write_manifest(folder, "checkpoint", manifest))
+
+
+def interrupted_run(run: Path, **changes: Any) -> Path:
+    """Writes what an interrupted run leaves, as far as a verb looks at it; `changes` replace keys of `run.json`."""
+    partial = run.with_name(f"{run.name}.partial")
+    partial.mkdir(parents=True)
+    record = {"settings": {"epochs": None, "seed": 3, "backbone": "resnet18"}, "val": None, **changes}
+    (partial / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return partial
 
 
 def tried(verb: str, calls: list[list[str]], folder: Path) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import logging
 import subprocess
 import sys
@@ -19,43 +18,14 @@ from edgexfer.cli import show
 from edgexfer.cli.finetune import default_run
 from edgexfer.core.errors import SettingsError
 from edgexfer.core.manifest import read_manifest
-from tests.cli.runs import environment, figures, make_run, tried
+from tests.cli.runs import Call, environment, figures, interrupted_run, make_run, tried
 from tests.cli.terminal import Said, Terminal, files_below
-
-Call = dict[str, Any]
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """What the stage was called with; it trains nothing, and leaves a checkpoint of fixed figures."""
-    module = pytest.importorskip("edgexfer.train.finetune", reason="needs the extra [train]", exc_type=ImportError)
-    seen: list[Call] = []
-
-    def stage(data: Path, out: Path, settings: Any, **options: Any) -> object:
-        seen.append({"data": data, "out": out, "settings": settings, **options})
-        options["progress"](3, 3)
-        logging.getLogger("edgexfer.train.fit").info("epoch 1/1")
-        logging.getLogger("edgexfer.train.fit").debug("too much")
-        logging.getLogger("edgexfer.train.prepared").warning("left out: x.png")
-        logging.getLogger("timm.models").info("loading weights")
-        return make_run(out)
-
-    monkeypatch.setattr(module, "finetune", stage)
-    return seen
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return data
-
-
-def interrupted_run(run: Path, **changes: Any) -> Path:
-    partial = run.with_name(f"{run.name}.partial")
-    partial.mkdir(parents=True)
-    record = {"settings": {"epochs": None, "seed": 3, "backbone": "resnet18"}, "val": None, **changes}
-    (partial / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    return partial
 
 
 def refused(said: Said, *words: str) -> None:
@@ -169,13 +139,6 @@ def test_mistakes_are_told_before_pytorch_is_loaded(tmp_path: Path) -> None:
     ):
         assert words in err
     assert files_below(tmp_path) == before
-
-
-@pytest.mark.train
-def test_resume_takes_up_the_val_of_the_interrupted_run(edgexfer: Terminal, place: Path, calls: list[Call]) -> None:
-    interrupted_run(Path("runs/data"), val=str(place))
-    assert edgexfer("finetune", "data", "--resume", "--seed", 3).code == 0
-    assert (calls[0]["resume"], calls[0]["val"]) == (True, place)
 
 
 def test_the_run_is_named_after_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
