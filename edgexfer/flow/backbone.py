@@ -12,6 +12,7 @@ from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import MissingPartError, SettingsError
 from edgexfer.core.target import Target
 from edgexfer.flow.sweep.speed import measure_speeds
+from edgexfer.train.asked import refuse_shards
 from edgexfer.train.at_hand import backbones_at_hand
 from edgexfer.train.backbones import DEFAULT, find_backbone
 from edgexfer.train.prepared import fitting_input_size, read_trainable
@@ -47,8 +48,14 @@ class Choice:
 def with_backbone(
     data: Path, val: Path | None, settings: FinetuneSettings, target: Target | None = None
 ) -> tuple[FinetuneSettings, dict[str, Any]]:
-    """Returns the settings with the backbone that suits DATA, and the record of the choice; see `choose_backbone`."""
-    chosen = choose_backbone(read_trainable(data, val), settings, target)
+    """Returns the settings with the backbone that suits DATA, and the record of the choice; see `choose_backbone`.
+
+    Raises:
+        DataError: the images cannot be trained on.
+        SettingsError: `data` are shards.
+    """
+    refuse_shards(data)
+    chosen = choose_backbone(read_trainable(data, val, group=settings.group), settings, target)
     return replace(settings, backbone=chosen.backbone), {"backbone": chosen.to_json()}
 
 

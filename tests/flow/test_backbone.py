@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edgexfer.core.target import load_target
 from edgexfer.flow import backbone as module
 from edgexfer.flow.backbone import choose_backbone, with_backbone
 from edgexfer.train.settings import FinetuneSettings
+from tests.images import put
 from tests.train.pictures import picture_tree
 
 pytestmark = pytest.mark.train
@@ -51,6 +53,22 @@ def test_pretrained_features_are_preferred_to_random_ones(data: Path) -> None:
     assert list(evidence) == ["efficientnet-lite0", "mobilenetv2-torchvision"]
     assert evidence["efficientnet-lite0"] > evidence["mobilenetv2-torchvision"]
     assert record["backbone"]["latency_ms"] == {}
+
+
+def test_groups_by_a_column_are_read_as_training_reads_them(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{path},{path.parent.name},p{path.stem}" for path in sorted(data.rglob("*.png"))]
+    listed = put(data.parent / "list.csv", "\n".join(["path,label,patient", *rows]).encode())
+    monkeypatch.setattr(module, "backbones_at_hand", lambda: ("efficientnet-lite0",))
+    settings, _ = with_backbone(listed, None, replace(SETTINGS, group="patient"))
+    assert settings.backbone == "efficientnet-lite0"
+
+
+def test_shards_are_refused(data: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "train-000.tar", "w") as tar:
+        tar.add(data / "a" / "000.png", "a/000.png")
+    with pytest.raises(SettingsError, match=r"train-000\.tar are shards") as caught:
+        with_backbone(tmp_path / "train-000.tar", None, SETTINGS)
+    assert "--backbone NAME" in caught.value.hint
 
 
 @pytest.mark.usefixtures("_second_backbone")
