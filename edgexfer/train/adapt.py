@@ -72,17 +72,19 @@ def adapt_to(task: Task, train_source: Callable[[Task], dict[str, Any]]) -> dict
         )
     labelled = _labelled_target(task)
     with labelled[0] if labelled else nullcontext():
+        parts = _divided(task.unlabeled, labelled and labelled[0], task.settings.seed)  # too few end it before training
         best = train_source(task) if task.start is None else {"epoch": 0}
-        return _adapted(task, task.unlabeled, labelled, best)
+        return _adapted(task, task.unlabeled, parts, labelled, best)
 
 
 def _adapted(
     task: Task,
     unlabeled: PixelCache,
+    parts: tuple[NDArray[np.int64], NDArray[np.int64]],
     labelled: tuple[PixelCache, NDArray[np.int64]] | None,
     best: dict[str, Any],
 ) -> dict[str, Any]:
-    learning, kept_out = _divided(unlabeled, labelled and labelled[0], task.settings.seed)
+    learning, kept_out = parts
     network = task.network.to(task.device).eval()
     look = _Look(task, unlabeled, kept_out, labelled)
     before, answers = copy.deepcopy(network.state_dict()), look()

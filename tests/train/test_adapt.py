@@ -150,6 +150,20 @@ def test_a_labelled_image_is_never_learned_from(source: dict[str, torch.Tensor],
         adapt_to(_task(tmp_path, source, unlabeled, labelled), _trained_already)
 
 
+def test_too_few_images_are_refused_before_the_source_is_trained(
+    source: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    trained: list[Task] = []
+
+    def train_source(task: Task) -> dict[str, Any]:
+        trained.append(task)
+        return {"epoch": 3}
+
+    with cache_of(TARGET[:5]) as unlabeled, pytest.raises(DataError, match="there are 5 unlabeled images"):
+        adapt_to(_task(tmp_path, source, unlabeled), train_source)
+    assert trained == []
+
+
 def test_what_is_missing_is_named(source: dict[str, torch.Tensor], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="needs images of the new domain") as caught:
         adapt_to(_task(tmp_path, source, None), _trained_already)
