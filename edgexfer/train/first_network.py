@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgexfer.train.backbones import Normalization, find_backbone
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.domain_shift import shift_of_rows
+from edgexfer.train.judge import logits
 from edgexfer.train.network import build_network, grow_head
 from edgexfer.train.prepared import Prepared
 from edgexfer.train.probe import features, fit_probe, write_head
@@ -21,6 +23,8 @@ from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.weights import load_pretrained
 
 log = logging.getLogger(__name__)
+
+_FIRST_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class FirstNetwork:
         network: in deploy form, its head fitted.
         pretrained: where its weights came from; "none" for random ones.
         mirror: whether training may mirror images.
-        found: what was found out about the images on the way, JSON values: "probe" and "domain_shift".
+        found: what was found out about the images on the way, JSON values: "probe" and "domain_shift"; of a
+            checkpoint's network "forward_ms", the time of one image through it in milliseconds.
         val_logits: what it answers to the validation images, float32 [images, classes], where that is known already.
     """
 
@@ -87,7 +92,17 @@ def grown_network(start: Checkpoint, prepared: Prepared, settings: FinetuneSetti
         means = np.stack([seen[prepared.class_ids[rows] == label].mean(axis=0) for label in new])
         grow_head(network.network, torch.from_numpy(means))
     mirror = bool(start.manifest["mirror"]) if settings.mirror is None else settings.mirror
-    return FirstNetwork(network, str(start.manifest["pretrained"]), mirror)
+    val_logits, forward_ms = _timed_answers(network, prepared)
+    return FirstNetwork(network, str(start.manifest["pretrained"]), mirror, {"forward_ms": forward_ms}, val_logits)
+
+
+def _timed_answers(network: DeployNetwork, prepared: Prepared) -> tuple[Tensor, float]:
+    """Returns what `network` answers to the validation images, and the milliseconds that one of them took."""
+    val = prepared.indices("val")
+    logits(network, prepared.cache, val[:_FIRST_IMAGES])  # memory is asked for, kernels are chosen
+    began = time.perf_counter()
+    found = logits(network, prepared.cache, val)
+    return found, round(1000 * (time.perf_counter() - began) / len(val), 3)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ large rates alone: 5 images of each of 10 hand signs gave 60 % frozen, 83 % at 5
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgexfer.train.schedule import Schedule
@@ -51,25 +51,32 @@ def suited(task: Task) -> Suited:
 
 
 def schedule(task: Task, how: Suited, **more: Any) -> Schedule:
-    """Returns the Schedule of `how` with the task's settings; `more` are further fields of it."""
+    """Returns the Schedule of `how` and the task's settings, of the epochs that will run; `more` are further fields."""
     settings = task.settings
-    return Schedule(
+    made = Schedule(
         epochs=how.epochs,
         batch_size=min(settings.batch_size, len(task.train)),
         learning_rate=how.learning_rate,
         layer_decay=1.0 if task.pretrained == "none" else settings.layer_decay,
         label_smoothing=settings.label_smoothing,
+        ema=settings.ema or 0.0,
         seed=settings.seed,
         **more,
     )
+    if settings.steps is not None:
+        return made.in_steps(settings.steps, len(task.train))
+    if task.stream is None:
+        return made
+    windows = task.stream.windows_for(settings.epochs)  # an epoch is a window of the stream
+    return replace(made, epochs=windows if settings.epochs else max(windows, made.epochs))
 
 
 def affordable_epochs(task: Task, seconds: float) -> int | None:
-    """Returns how many epochs `seconds` allow, by the time that the frozen features took; None where it is unknown."""
-    probe = task.found.get("probe")
-    if probe is None:
+    """Returns how many epochs `seconds` allow, by the time that a pass over images took; None where it is unknown."""
+    forward_ms = (task.found.get("probe") or task.found).get("forward_ms")
+    if forward_ms is None:
         return None
-    epoch = probe["forward_ms"] * (_STEP_COST * len(task.train) + len(task.val)) / 1000
+    epoch = forward_ms * (_STEP_COST * len(task.train) + len(task.val)) / 1000
     return int(seconds / max(epoch, 1e-6))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -178,6 +180,17 @@ def test_a_run_that_goes_on_never_judges_by_what_the_one_before_was_trained_on(
     assert {row.path: row.split for row in anew.rows} != {row.path: row.split for row in done.rows}
     run = finetune(data, tmp_path / "on", settings, start=done.folder)
     assert run.rows == done.rows
+
+
+def test_a_time_budget_is_kept_from_a_checkpoint_too(
+    done: Checkpoint, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgexfer.train.plan.time", SimpleNamespace(monotonic=lambda: math.inf))
+    run = finetune(data, tmp_path / "run", FinetuneSettings(time_budget_s=1, device="cpu"), start=done.folder)
+    assert run.manifest["found"]["forward_ms"] > 0
+    chosen = run.manifest["strategy_notes"]["auto"]
+    assert any("0 s are left of the time budget: 0 of" in line for line in chosen["why"])
+    assert (chosen["strategy"], run.manifest["best_epoch"]) == ("prototype", 0)
 
 
 @pytest.mark.parametrize(
