@@ -27,14 +27,7 @@ def learn(task: Task, schedule: Schedule, *, patience: int | None = None) -> dic
     Returns:
         The record of the best epoch.
     """
-    settings = task.settings
-    if settings.steps is not None and schedule.epochs:
-        schedule = schedule.in_steps(settings.steps, len(task.train))
-    elif task.stream is not None and schedule.epochs:  # an epoch is a window of the stream
-        windows = task.stream.windows_for(settings.epochs)
-        schedule = replace(schedule, epochs=windows if settings.epochs else max(windows, schedule.epochs))
     renewal = None if task.stream is None else Windows(task.stream, task.prepared.labels, task.train)
-    schedule = replace(schedule, ema=settings.ema or 0.0, seed=settings.seed)
     trainee = Trainee(
         task.network,
         task.prepared.cache,
@@ -48,7 +41,7 @@ def learn(task: Task, schedule: Schedule, *, patience: int | None = None) -> dic
     trainee.known_logits = task.val_logits
     if schedule.epochs:
         task.notes["augmentation"] = asdict(task.augmentation)
-    if settings.find_learning_rate and schedule.epochs:
+    if task.settings.find_learning_rate and schedule.epochs:
         found = find_once(trainee, task.device, task.folder)
         log.info("learning rate %.2g: %s", found.rate, found.reason)
         task.notes["learning_rate"] = found.to_json()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from edgexfer.train.network import DEPTHS
 
+_TURNS_IN_A_RUN = 8  # as long as those before the last one are
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -24,8 +26,9 @@ class Schedule:
         distillation: weight of the teacher's answers in the loss, 0 to 1 (Hinton et al. 2015).
         ema: decay of the moving average of the weights, below 1; 0 for none, see train/weight_average.py.
         seed: of order and augmentation.
-        trainable_groups: how many of the last depth groups (of network.DEPTHS) learn in each epoch; the last value
-            holds on. (1, 2, 4, 8) is gradual unfreezing, Howard and Ruder 2018, section 3.3.
+        trainable_groups: how many of the last depth groups (of network.DEPTHS) learn, turn by turn: each turn but the
+            last is an eighth of the epochs, one at least. (1, 2, 4, 8) is gradual unfreezing, Howard and Ruder 2018,
+            section 3.3. Where there are fewer epochs than turns the first ones are left out.
         keep_last: whether the last epoch is kept and not the best: where validation images cannot tell, since those
             that matter have no labels.
         epoch_steps: an epoch ends after so many, before it has seen all images, and the next draws anew; None for all.
@@ -61,7 +64,18 @@ class Schedule:
 
     def groups_at(self, epoch: int) -> int:
         """Returns how many of the last depth groups learn in epoch number `epoch`, 0-based."""
-        return self.trainable_groups[min(epoch, len(self.trainable_groups) - 1)]
+        turns = self._turns()
+        return turns[min(epoch // self._turn_epochs(), len(turns) - 1)]
+
+    def last_turn(self) -> int:
+        """Returns the number of the epoch, 0-based, from which on as many depth groups learn as ever will."""
+        return (len(self._turns()) - 1) * self._turn_epochs()
+
+    def _turns(self) -> tuple[int, ...]:
+        return self.trainable_groups[-max(1, self.epochs) :]
+
+    def _turn_epochs(self) -> int:
+        return max(1, self.epochs // _TURNS_IN_A_RUN)
 
 
 @dataclass(frozen=True)

@@ -71,11 +71,9 @@ def gradual(task: Task) -> dict[str, Any]:
     Gradual unfreezing, Howard and Ruder 2018, section 3.3.
     """
     how = suited(task)
-    step = max(1, how.epochs // 8)
-    groups = tuple(depth for depth in (1, 2, DEPTHS // 2) for _ in range(step))
+    chosen = schedule(task, how, trainable_groups=(1, 2, DEPTHS // 2, DEPTHS))
     # All layers have their turn before patience runs out.
-    patience = how.patience + len(groups)
-    return learn(task, schedule(task, how, trainable_groups=(*groups, DEPTHS)), patience=patience)
+    return learn(task, chosen, patience=how.patience + chosen.last_turn())
 
 
 def last_n(task: Task) -> dict[str, Any]:

@@ -87,10 +87,11 @@ def _fit(task: Task, joined: Prepared, start: Checkpoint) -> dict[str, Any]:
     train = balanced(joined.indices("train"), joined.class_ids, seed, _MOST_REPEATS)
     val = balanced(joined.indices("val"), joined.class_ids, seed, _MOST_REPEATS)
     found = {**task.found, "probe": _fit_head(task, joined)}
-    task = replace(task, prepared=joined, train=train, val=val, found=found)
+    # Of shards it learns the sample alone, and so its epochs are no windows of a stream.
+    task = replace(task, prepared=joined, train=train, val=val, found=found, stream=None)
     how = suited(task)
-    log.info("%s, %.1e for up to %d epochs", how.reason, how.learning_rate, how.epochs)
     chosen = schedule(task, how, weight_decay=0.0)  # L2-SP stands in its place
+    log.info("%s, %.1e for up to %d epochs", how.reason, how.learning_rate, chosen.epochs)
     keep = KeepEarlier(start.float_network().eval(), _DISTILLATION, _START_PULL)
     ids = joined.class_ids
     trainee = Trainee(task.network, joined.cache, ids, train, val, chosen, task.augmentation, extra_loss=keep)

@@ -54,8 +54,14 @@ def task_of(folder: Path, train: NDArray[np.int64] = TRAIN, **settings: Any) -> 
     )
 
 
-def changed_groups(task: Task, run: str) -> list[bool]:
-    """Runs a strategy and says of each depth group whether it has changed, whatever epoch is kept."""
+def changed_groups(task: Task, run: str, after: int = -1) -> list[bool]:
+    """Runs a strategy and says of each depth group whether it has changed, whatever epoch is kept.
+
+    Args:
+        task: what the strategy works on.
+        run: the strategy.
+        after: the number of the step after which it is looked at, 0-based; the last one by default.
+    """
     before = [[p.detach().clone() for p in group] for group in depth_groups(task.network.network)]
     trained: list[dict[str, torch.Tensor]] = []
     steps = torch.optim.AdamW.step
@@ -72,7 +78,7 @@ def changed_groups(task: Task, run: str) -> list[bool]:
         torch.optim.AdamW.step = steps  # type: ignore[method-assign]
     names = {id(p): name for name, p in task.network.network.named_parameters()}
     groups = depth_groups(task.network.network)
-    last = trained[-1] if trained else dict(task.network.network.named_parameters())
+    last = trained[after] if trained else dict(task.network.network.named_parameters())
     return [
         any(not torch.equal(last[names[id(p)]], old) for p, old in zip(group, olds, strict=True))
         for group, olds in zip(groups, before, strict=True)
@@ -133,11 +139,18 @@ def test_last_n_changes_the_last_layers_alone(tmp_path: Path) -> None:
 
 
 def test_gradual_begins_with_the_head_and_ends_with_all_layers(tmp_path: Path) -> None:
-    first = task_of(tmp_path / "first", epochs=1)
-    assert changed_groups(first, "gradual") == [False] * (DEPTHS - 1) + [True]
+    first = task_of(tmp_path / "first", epochs=4)
+    assert changed_groups(first, "gradual", after=2) == [False] * (DEPTHS - 1) + [True]  # an epoch has 3 steps
     whole = task_of(tmp_path / "whole", epochs=5)
     changed = changed_groups(whole, "gradual")
     assert [depth for depth in range(DEPTHS) if changed[depth]] == layers(whole)
+
+
+@pytest.mark.parametrize("length", [{"epochs": 1}, {"epochs": 2}, {"epochs": 3}, {"epochs": 10, "steps": 4}])
+def test_gradual_comes_to_all_layers_however_short_it_is(tmp_path: Path, length: dict[str, int]) -> None:
+    task = task_of(tmp_path / "run", **length)
+    changed = changed_groups(task, "gradual")
+    assert [depth for depth in range(DEPTHS) if changed[depth]] == layers(task)
 
 
 def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from edgexfer.core.errors import EdgexferError, SettingsError
-from edgexfer.core.manifest import read_manifest
+from edgexfer.core.manifest import read_manifest, write_manifest
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from edgexfer.train.earlier_task import exemplars_of, held_out, stored_exemplars
 from edgexfer.train.finetune import dataset_of, finetune
@@ -103,6 +105,10 @@ def test_quantizers_learn_on_old_classes_too(updated: Checkpoint) -> None:
         assert images.cache[[len(images.rows) - 1]].shape == (1, 64, 64, 3)
 
 
+def _history(checkpoint: Checkpoint) -> list[dict[str, str]]:
+    return list(csv.DictReader((checkpoint.folder / "history.csv").read_text().splitlines()))
+
+
 def _without_exemplars(start: Checkpoint, out: Path) -> Checkpoint:
     """The checkpoint as older releases wrote it."""
     content = {key: start.manifest[key] for key in start.manifest if key not in ("kind", "files", "digest", "labels")}
@@ -152,6 +158,31 @@ def test_what_was_learned_two_runs_ago_is_judged_too(updated: Checkpoint) -> Non
         assert set(judge.class_ids.tolist()) == {0, 1, 2}
         assert len(judge.class_ids) == len(judge.cache)
         assert "exemplars of earlier runs among them" in judge.origin
+
+
+def test_steps_and_averaged_weights_are_what_was_asked_for(start: Checkpoint, tmp_path: Path) -> None:
+    """12 of 16 images are trained on, and as many of each of two other classes: 36 in batches of 8 are 5 steps."""
+    new = _tree(tmp_path / "new", "a", 16)
+    plain, averaged = (
+        _history(
+            finetune(new, tmp_path / f"run{ema}", replace(UPDATE, epochs=None, steps=7, ema=ema), start=start.folder)
+        )
+        for ema in (None, 0.5)
+    )
+    assert [row["epoch"] for row in plain] == ["0", "1", "2"]
+    assert [row["train_loss"] for row in plain] == [row["train_loss"] for row in averaged]
+    assert [row["val_loss"] for row in plain[1:]] != [row["val_loss"] for row in averaged[1:]]
+
+
+def test_where_there_is_nothing_to_repeat_no_run_is_left_behind(start: Checkpoint, tmp_path: Path) -> None:
+    bare = _without_exemplars(start, tmp_path / "bare")
+    manifest = json.loads((bare.folder / "manifest.json").read_text())
+    content = {key: manifest[key] for key in manifest if key not in ("kind", "format_version", "files", "digest")}
+    write_manifest(bare.folder, "checkpoint", {**content, "data": str(tmp_path / "gone")})
+    new = _tree(tmp_path / "new", "a", 4)
+    with pytest.raises(EdgexferError, match="carries no exemplars, and its images are no longer at"):
+        finetune(new, tmp_path / "run", UPDATE, start=bare.folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "new"]
 
 
 def test_it_needs_a_checkpoint(old_data: Path, tmp_path: Path) -> None:
