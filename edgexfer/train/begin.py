@@ -75,8 +75,11 @@ def begin(
     settings: FinetuneSettings,
     progress: Progress | None = None,
     known_before: Mapping[str, Any] = MappingProxyType({}),
+    before: Mapping[str, str] = MappingProxyType({}),
 ) -> Task:
     """Begins a run: makes `partial` and what the module's docstring lists. `known_before` joins what is found out.
+
+    An image that is in `before`, by its SHA-256, keeps the split that it says; what `sources.start` says counts more.
 
     Raises:
         DataError: the images cannot be trained on.
@@ -107,7 +110,7 @@ def begin(
             progress=progress,
             known=known,
             near_duplicates=settings.near_duplicates,
-            before={} if start is None else {row.sha256: row.split for row in (*start.earlier_rows(), *start.rows)},
+            before={**before, **_divided_by(start)},
         )
         try:
             torch.manual_seed(settings.seed)
@@ -181,6 +184,10 @@ def _start(folder: Path | None) -> Checkpoint | None:
     if start.quantization is not None:
         raise ArtifactError(f"{folder} is quantized, expected a float checkpoint", "give the RUN it was made from")
     return start
+
+
+def _divided_by(start: Checkpoint | None) -> dict[str, str]:
+    return {} if start is None else {row.sha256: row.split for row in (*start.earlier_rows(), *start.rows)}
 
 
 def _as_started(settings: FinetuneSettings, start: Checkpoint) -> FinetuneSettings:

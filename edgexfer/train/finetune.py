@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +50,7 @@ def finetune(
     start: str | Path | None = None,
     unlabeled: str | Path | None = None,
     known: dict[str, Any] | None = None,
+    before: Mapping[str, str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -67,6 +68,8 @@ def finetune(
             keep their ids, and new ones in `data` come after them. None begins with a pretrained backbone.
         unlabeled: a folder of images whose classes are not known, for the strategies that learn from such.
         known: what was found out before, such as how the backbone was chosen; JSON values for the manifest's `found`.
+        before: the split of images by SHA-256; they keep it where the split is drawn here. With `resume` all keep what
+            the interrupted run gave them.
         resume: go on where an interrupted run into `out` stopped.
         overwrite: replace an older RUN, or drop an interrupted one.
         progress: called with (done, all) while images are read.
@@ -100,7 +103,10 @@ def finetune(
     )
     data, stream = (data, None) if sample is None else sample
     sources = Sources(Path(data), *(None if path is None else Path(path) for path in (val, start, unlabeled)))
-    task = go_on(partial, sources, progress) if resume else begin(partial, sources, settings, progress, known or {})
+    if resume:
+        task = go_on(partial, sources, progress)
+    else:
+        task = begin(partial, sources, settings, progress, known or {}, before or {})
     with (
         task.prepared.cache,
         task.unlabeled or nullcontext(),

@@ -63,7 +63,7 @@ def make_split(
         fractions: of train, val and test; they sum to 1, and that of test may be 0.
         alike: names of near-duplicates, in pairs; they stay together as far as `units_of` says.
         before: the split of images that a network was trained and judged with before, by SHA-256: such an image goes
-            where it was, and what is like it goes with it, so that none that was trained on judges later.
+            where it was, and new ones that are like it go with it, so that none that was trained on judges later.
 
     Returns:
         A row for each image, sorted by path.
@@ -149,6 +149,9 @@ def _draw(
     alike: Sequence[tuple[str, str]],
     before: Mapping[str, str],
 ) -> dict[str, str]:
+    # What was divided once stays divided, whether or not it is found alike today.
+    known = {item.name: before[item.sha256] for item in samples if item.sha256 in before}
+    alike = [(one, two) for one, two in alike if len({known.get(one), known.get(two)} - {None}) < 2]
     try:
         return _divided(units_of(samples, alike), seed, fractions, before)
     except DataError:

@@ -71,6 +71,15 @@ def test_a_near_duplicate_of_a_trained_image_trains_too() -> None:
     assert all(rows[first] == rows[second] for first, second in pairs)
 
 
+def test_known_images_that_are_found_alike_later_stay_apart() -> None:
+    known = images(SIZES)
+    before = {row.sha256: row.split for row in make_split(known)}
+    pairs = [(f"{label}/{n}.jpg", f"{label}/{n + 1}.jpg") for label in SIZES for n in range(0, 12, 2)]
+    rows = make_split(known, before=before, alike=pairs)
+    assert {row.sha256: row.split for row in rows} == before
+    assert any(len({before[item.sha256] for item in known if item.name in pair}) > 1 for pair in pairs)
+
+
 def test_known_test_images_validate_where_the_user_gives_a_test_part() -> None:
     known = images(SIZES)
     before = {row.sha256: row.split for row in make_split(known)}

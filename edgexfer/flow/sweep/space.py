@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "str | bool | int | float"
 
-# The same for all trials: with another seed the images would be divided otherwise and accuracies could not be
-# compared; the others belong to the machine or to the backbone.
-_FIXED = ("seed", "device", "strict", "weights")
+# The same for all trials: the first four decide how the images are divided, and on other images accuracies could not
+# be compared; the others belong to the machine or to the backbone.
+_FIXED = ("seed", "group", "near_duplicates", "strict", "device", "weights")
 _HEAD_ALONE = ("linear-probe", "prototype")
 _OF_THE_HEAD = ("strategy", "backbone", "input_size", "resize")
 _RATES = (3e-5, 2e-3)

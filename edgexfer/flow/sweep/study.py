@@ -6,6 +6,7 @@ numbers, text and JSON; nothing is pickled. (Optuna's CMA-ES sampler and its jou
 Attributes of the study:
     sweep      what all workers must agree on: see `agree`
     space      what is searched, and the input side that suits the photographs: the first worker decides
+    division   how many parts the division of the images has, `division:0` and so on (flow/sweep/division.py)
     speeds     the latency of every backbone and input size, measured once (flow/sweep/speed.py)
 
 Attributes of a trial:

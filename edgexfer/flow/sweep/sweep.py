@@ -28,6 +28,7 @@ from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import EdgexferError, SettingsError
 from edgexfer.core.files import explained_write, locked_folder, write_file
 from edgexfer.core.target import Target
+from edgexfer.flow.sweep.division import division_of
 from edgexfer.flow.sweep.outcome import BEST, RECORD, Sweep, outcome
 from edgexfer.flow.sweep.space import Choices, Space, default_space, draw, first_of, read_space, space_json
 from edgexfer.flow.sweep.speed import Speeds, measure_speeds, speeds_from_json
@@ -141,9 +142,10 @@ def sweep(
             }
             agree(opened, plan)
             searched, fitting = _searched(opened, base, fixed, named, dataset)
+            division = division_of(opened, dataset, base, fitting, progress)
             speeds = _speeds(opened, searched, base, precisions, dataset, target, out, fitting, remeasure)
         paths = Path(data), None if val is None else Path(val)
-        work = Work(opened, *paths, out, base, searched, speeds, limit_ms, worker, progress)
+        work = Work(opened, *paths, out, base, searched, division, speeds, limit_ms, worker, progress)
 
         def stands() -> Sweep:
             return _written(
@@ -303,5 +305,7 @@ def _remove_beaten(made: Sweep) -> None:
     """Removes the checkpoints of trials that ended and are not on the front; those of workers elsewhere are theirs."""
     kept = {trial.number for trial in made.front}
     for trial in made.trials:
-        if trial.number not in kept and trial.checkpoint is not None:
+        # One that is running may have its checkpoint already: its worker is about to tell what it reached.
+        ended = trial.kind in ("complete", "failed") and trial.number not in kept
+        if ended and trial.checkpoint is not None:
             shutil.rmtree(made.out / "trials" / trial.checkpoint.name, ignore_errors=True)

@@ -39,6 +39,7 @@ class Work:
         out: the sweep's folder.
         settings: what is the same for all trials.
         space: what is searched.
+        division: the split of every image by its SHA-256 (flow/sweep/division.py); empty where it needs none.
         speeds: the latency of every network in the space.
         limit_ms: slower networks are not trained; None for no limit.
         worker: how a trial names who did it.
@@ -51,6 +52,7 @@ class Work:
     out: Path
     settings: FinetuneSettings
     space: Space
+    division: Mapping[str, str]
     speeds: Speeds
     limit_ms: float | None
     worker: dict[str, str]
@@ -89,7 +91,16 @@ def attempt(work: Work, trial: Trial, drawn: dict[str, Value]) -> tuple[float, f
     log.info("trial %d: %s", trial.number, ", ".join(f"{k} {v}" for k, v in differing(record).items()))
     tracked = Tracking(on_figures=_watcher(work, trial, latency_ms, settings.epochs))
     try:
-        made = finetune(work.data, run, settings, val=work.val, overwrite=True, progress=work.progress, tracked=tracked)
+        made = finetune(
+            work.data,
+            run,
+            settings,
+            val=work.val,
+            before=work.division,
+            overwrite=True,
+            progress=work.progress,
+            tracked=tracked,
+        )
     except TrialPruned:
         log.info("trial %d: falls behind and is ended", trial.number)
         raise

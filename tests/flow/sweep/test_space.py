@@ -48,6 +48,8 @@ def test_choices_and_ranges_are_read_and_written_alike() -> None:
     [
         ({"learning_rat": [1e-3]}, "did you mean 'learning_rate'"),
         ({"seed": [0, 1]}, "cannot be searched"),
+        ({"near_duplicates": ["together", "apart"]}, "cannot be searched: it is the same for all trials"),
+        ({"group": ["person", "camera"]}, "cannot be searched: it is the same for all trials"),
         ({"backbone": ["mobilenetv2-05"]}, "did you mean 'mobilenetv2-050'"),
         ({"input_size": [100]}, "expected a multiple of 32"),
         ({"input_size": {"low": 64, "high": 128}}, "expected a list of choices"),

@@ -18,10 +18,12 @@ import pytest
 from edgexfer.core.errors import DataError, EdgexferError, SettingsError
 from edgexfer.core.target import load_target
 from edgexfer.core.toml import from_table, read_toml
+from edgexfer.flow.sweep import division
 from edgexfer.flow.sweep import sweep as flow
 from edgexfer.flow.sweep import trial as trials_
 from edgexfer.flow.sweep.outcome import Sweep
 from edgexfer.flow.sweep.speed import Speed, Speeds
+from edgexfer.train import prepared
 from edgexfer.train.checkpoint import open_checkpoint
 from edgexfer.train.settings import FinetuneSettings
 from tests.train.pictures import picture_tree
@@ -85,6 +87,28 @@ def test_a_sweep_of_real_trainings(data: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(flow, "measure_speeds", None)
     monkeypatch.setattr(trials_, "finetune", None)
     assert run(data, out, 2) == made
+
+
+def test_all_trials_divide_the_images_alike_whatever_is_found_alike_at_their_size(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "SECONDS_EACH", 0.05)
+    found: list[int] = []
+
+    def alike(*_: Any) -> list[tuple[str, str]]:
+        first = 4 * (len(found) % 2)  # other images each time, as at another input size
+        found.append(first)
+        return [(f"a/{first:03}.png", f"a/{number:03}.png") for number in range(first + 1, first + 4)]
+
+    monkeypatch.setattr(prepared, "_alike", alike)
+    monkeypatch.setattr(division, "_A_PART", 5)  # 16 images: the study holds the division in 4 parts
+    out = tmp_path / "s"
+    made = run(data, out, 2, keep=True)
+    assert made.counts() == {"complete": 2}
+    assert len(set(found)) == 2
+    rows = [open_checkpoint(trial.checkpoint or "").rows for trial in made.trials]
+    assert rows[0] == rows[1]
+    assert len({row.split for row in rows[0] if row.path in {f"a/{number:03}.png" for number in range(4)}}) == 1
 
 
 def test_a_training_that_is_told_to_end_ends_at_once(data: Path, tmp_path: Path) -> None:
@@ -195,6 +219,26 @@ def test_what_falls_behind_networks_as_fast_is_ended_and_no_small_network_for_be
         assert len(faster) >= 3
         assert trial.checkpoint is None
     assert made.front[0].settings["input_size"] == 32
+
+
+@pytest.mark.usefixtures("training")
+def test_a_checkpoint_is_kept_while_its_trial_is_being_told(data: Path, tmp_path: Path) -> None:
+    import optuna
+
+    out = tmp_path / "s"
+    run(data, out, 1, space=WIDE)
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{out / 'study.db'}")
+    trial = study.ask()  # as a worker elsewhere
+    place = out / "trials" / f"s-{trial.number:04}"
+    place.mkdir()
+    trial.set_user_attr("settings", {**vars_of(TINY), "input_size": 128})
+    trial.set_user_attr("checkpoint", str(place))
+    run(data, out, 3, space=WIDE)
+    assert place.is_dir()
+    study.tell(trial, (0.01, 12.8))
+    made = run(data, out, 4, space=WIDE)
+    assert made.trials[trial.number].kind == "complete"
+    assert not place.exists()
 
 
 def test_interrupted_it_goes_on_as_if_nothing_had_been(data: Path, tmp_path: Path, training: Training) -> None:
