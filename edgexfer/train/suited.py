@@ -8,7 +8,7 @@ large rates alone: 5 images of each of 10 hand signs gave 60 % frozen, 83 % at 5
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from edgexfer.train.schedule import Schedule
@@ -31,7 +31,7 @@ class Suited:
 
     Attributes:
         learning_rate: of the classifier at its peak.
-        epochs: passes over the training images.
+        epochs: that will run: passes over the training images, and of shards windows (train/windows.py).
         patience: epochs without a better one after which training ends.
         reason: why, in words.
     """
@@ -46,7 +46,7 @@ def suited(task: Task) -> Suited:
     """Returns what suits the task's images; what its settings say counts more."""
     settings, images = task.settings, len(task.train)
     rate, epochs, reason = _suited(images, task.found.get("probe"), scratch=task.pretrained == "none")
-    epochs = settings.epochs or epochs
+    epochs = _running(task, epochs)
     return Suited(settings.learning_rate or rate, epochs, settings.patience or max(_PATIENCE, epochs // 3), reason)
 
 
@@ -63,12 +63,7 @@ def schedule(task: Task, how: Suited, **more: Any) -> Schedule:
         seed=settings.seed,
         **more,
     )
-    if settings.steps is not None:
-        return made.in_steps(settings.steps, len(task.train))
-    if task.stream is None:
-        return made
-    windows = task.stream.windows_for(settings.epochs)  # an epoch is a window of the stream
-    return replace(made, epochs=windows if settings.epochs else max(windows, made.epochs))
+    return made if settings.steps is None else made.in_steps(settings.steps, len(task.train))
 
 
 def affordable_epochs(task: Task, seconds: float) -> int | None:
@@ -78,6 +73,14 @@ def affordable_epochs(task: Task, seconds: float) -> int | None:
         return None
     epoch = forward_ms * (_STEP_COST * len(task.train) + len(task.val)) / 1000
     return int(seconds / max(epoch, 1e-6))
+
+
+def _running(task: Task, wanted: int) -> int:
+    asked = task.settings.epochs
+    if task.stream is None or "auto" in task.notes:  # what `auto` has planned are windows already
+        return asked or wanted
+    windows = task.stream.windows_for(asked)
+    return windows if asked else max(windows, wanted)
 
 
 def _suited(images: int, probe: dict[str, Any] | None, *, scratch: bool) -> tuple[float, int, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexfer.train.suited import affordable_epochs, suited
+from edgexfer.train.plan import plan
+from edgexfer.train.shards import Packed
+from edgexfer.train.stream import Block, Stream
+from edgexfer.train.suited import affordable_epochs, schedule, suited
 from edgexfer.train.task import Task
 from tests.train.test_strategies import task_of
 
@@ -58,6 +63,39 @@ def test_a_checkpoint_that_goes_on_learning_takes_small_steps(task: Task) -> Non
 
 def test_random_weights_take_large_ones(task: Task) -> None:
     assert suited(replace(task, pretrained="none")).learning_rate == 2e-3
+
+
+def streamed(task: Task, folder: Path, images: int, **wanted: Any) -> Task:
+    """The task on shards with so many training images, 10 at once; a window takes 104 s."""
+    packed = tuple(Packed(str(number), "a", 0) for number in range(images))
+    block = Block(Path("part-0.tar"), 0, packed, ("a",) * images, ("train",) * images)
+    found = {"probe": {**task.found["probe"], "forward_ms": 1000.0}}
+    settings = replace(task.settings, patience=None, **wanted)
+    made = replace(task, stream=Stream((block,), 10, 0), found=found, folder=folder, notes={}, settings=settings)
+    return replace(made, began=time.monotonic())
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "windows"), [(348, None, 35), (348, 2, 70), (12, None, 10), (12, 1, 2), (12, 20, 24)]
+)
+@pytest.mark.parametrize("by_auto", [False, True])
+def test_shards_are_gone_through_once_or_as_often_as_asked(
+    task: Task, tmp_path: Path, images: int, asked: int | None, windows: int, by_auto: bool
+) -> None:
+    found = streamed(task, tmp_path, images, epochs=asked)
+    ready = plan(found).applied_to(found) if by_auto else found
+    how = suited(ready)
+    assert schedule(ready, how).epochs == windows
+    assert how.patience == max(3, windows // 3)
+
+
+@pytest.mark.parametrize(("asked", "fitting"), [(None, 12), (2, 12), (12, 12), (1, 35)])
+def test_a_time_budget_counts_windows_of_shards(task: Task, tmp_path: Path, asked: int | None, fitting: int) -> None:
+    found = streamed(task, tmp_path, 348, epochs=asked, time_budget_s=104.0 * fitting + 52)
+    for _ in range(2):  # the second time as a resumed run, whose time is long over
+        ready = plan(found).applied_to(found)
+        assert schedule(ready, suited(ready)).epochs == fitting
+        found = replace(found, began=found.began - 1e6, notes={})
 
 
 def test_an_epoch_costs_what_the_features_took(task: Task) -> None:
