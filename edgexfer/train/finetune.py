@@ -114,7 +114,7 @@ def finetune(
     ):
         task = replace(task, tracked=tracking, stream=stream)
         _begin_tracking(task, out.name, resume=resume)
-        with _dropped_if_refused(partial):
+        with nullcontext() if resume else _dropped_if_refused(partial):  # a resumed run has something to lose
             best = find_strategy(task.settings.strategy)(task)
         checkpoint = _finished(task, best, out, overwrite=overwrite)
         if stream is not None:
