@@ -12,9 +12,7 @@ BundleArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="BUNDLE", hel
 BackendOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--backend",
-        metavar="NAME",
-        help="Engine to run with, such as [cyan]ort[/]; by default what [cyan]build[/] chose here, else the target's.",
+        "--backend", metavar="NAME", help="Engine to run with, such as [cyan]ort[/]; by default the target's own."
     ),
 ]
 ThreadsOption: TypeAlias = Annotated[
