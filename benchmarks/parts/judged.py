@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from edgexfer.train.checkpoint import Checkpoint
-from edgexfer.train.judge import probabilities
-from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.images.pixel_cache import PixelCache
+from edgexfer.train.loop.judge import probabilities
 
 
 def top1_on(checkpoint: Checkpoint, images: Sequence[tuple[Path, str]]) -> float:

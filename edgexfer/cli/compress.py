@@ -51,7 +51,7 @@ def compress(
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.train.checkpoint import open_checkpoint
-        from edgexfer.train.qat import compress as stage
+        from edgexfer.train.quantize.qat import compress as stage
 
     with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
         made = stage(

@@ -32,8 +32,8 @@ def check_at_once(data: Path, begun: Begun, run: Path, backbone: str, *, overwri
     """Finds what is wrong before seconds go into loading PyTorch. The stage checks all of it again."""
     from edgexfer.core.staging import refuse_existing
     from edgexfer.train.backbones import AUTO, find_backbone
-    from edgexfer.train.prepared import read_trainable
-    from edgexfer.train.shards import find_shards
+    from edgexfer.train.images.prepared import read_trainable
+    from edgexfer.train.streaming.shards import find_shards
 
     start = begun.start
     if backbone != AUTO:

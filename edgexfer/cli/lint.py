@@ -30,7 +30,7 @@ def lint(
 
     opened = open_bundle(bundle)
     with needs("train"):
-        from edgexfer.train.lint import lint as findings_in
+        from edgexfer.train.dialects.lint import lint as findings_in
 
         findings = findings_in(bundle, engine_versions=tensorrt)
     forms = ", ".join(opened.candidates)

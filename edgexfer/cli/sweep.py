@@ -225,7 +225,7 @@ def _check_at_once(data: Path, val: Path | None, settings: FinetuneSettings, spa
     """Finds what is wrong before seconds go into loading PyTorch. The sweep checks all of it again."""
     from edgexfer.flow.sweep.space import read_space
     from edgexfer.train.backbones import find_backbone
-    from edgexfer.train.prepared import read_trainable
+    from edgexfer.train.images.prepared import read_trainable
 
     find_backbone(settings.backbone)
     read_space(space, settings, "the sweep")

@@ -15,7 +15,7 @@ from edgexfer.cli.parts import needs
 from edgexfer.core.errors import EdgexferError
 
 if TYPE_CHECKING:
-    from edgexfer.train.trackers import Tracking
+    from edgexfer.train.loop.trackers import Tracking
 
 
 class _Lines(logging.Handler):
@@ -94,14 +94,14 @@ def follows() -> bool:
     Raises:
         EdgexferError: this process met an error; it says which one it is.
     """
-    from edgexfer.train.place import find_place
+    from edgexfer.train.processes.place import find_place
 
     place = find_place()
     if place.rank == 0:
         return False
     try:
         with needs("train"):
-            from edgexfer.train.follow import follow
+            from edgexfer.train.processes.follow import follow
         follow(place)
     except EdgexferError as error:
         raise EdgexferError(f"process {place.rank} of {place.size}: {error.message}", error.hint) from error
@@ -133,7 +133,7 @@ def tracking_of(loggers: Sequence[TrackerName] | None, place: str | None) -> Tra
         SettingsError: a place without a tracker, or an address without MLflow.
         MissingPartError: a tracker's package is not installed.
     """
-    from edgexfer.train.trackers import Tracking
+    from edgexfer.train.loop.trackers import Tracking
 
     return Tracking([logger.value for logger in loggers or ()], place)
 

@@ -7,8 +7,8 @@
     split.csv         path,label,split,sha256 of every image the network was made from
     measurements.json what `export` measured: one record per precision
     history.csv       one row per epoch of the training, told apart by `stage`; absent in older bundles
-    layers.json       how far each layer in 8 bits is from float (edgexfer/train/layer_error.py); absent in older
-                      bundles and in those without INT8
+    layers.json       how far each layer in 8 bits is from float (edgexfer/train/quantize/layer_error.py); absent in
+                      older bundles and in those without INT8
     candidates/       the same network in other precisions, from which `build` may choose on the device
     engines/<key>/    built on this machine; each vouched for by its own manifest (edgexfer/core/engines.py)
 

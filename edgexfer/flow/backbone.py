@@ -15,7 +15,7 @@ from edgexfer.flow.sweep.speed import measure_speeds
 from edgexfer.train.asked import refuse_shards
 from edgexfer.train.at_hand import backbones_at_hand
 from edgexfer.train.backbones import DEFAULT, find_backbone
-from edgexfer.train.prepared import fitting_input_size, read_trainable
+from edgexfer.train.images.prepared import fitting_input_size, read_trainable
 from edgexfer.train.rank_backbones import rank_backbones
 from edgexfer.train.settings import FinetuneSettings
 

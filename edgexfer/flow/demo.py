@@ -16,8 +16,8 @@ from edgexfer.core.threads import Progress
 from edgexfer.flow.export import Exported, export
 from edgexfer.gate.report.page import report
 from edgexfer.runtime.classifier import load
-from edgexfer.train.digits import digits
 from edgexfer.train.finetune import finetune
+from edgexfer.train.images.digits import digits
 from edgexfer.train.settings import FinetuneSettings
 
 log = logging.getLogger(__name__)

@@ -29,8 +29,8 @@ from edgexfer.flow.unknown import find_thresholds
 from edgexfer.gate.measure.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
-from edgexfer.train.qat import compress
-from edgexfer.train.trackers import Tracking
+from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.quantize.qat import compress
 
 log = logging.getLogger(__name__)
 

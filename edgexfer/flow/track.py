@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexfer.core.errors import EdgexferError
 from edgexfer.gate.report.page import report
-from edgexfer.train.trackers import Tracking
+from edgexfer.train.loop.trackers import Tracking
 
 if TYPE_CHECKING:
     from edgexfer.flow.export import Exported

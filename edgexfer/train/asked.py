@@ -12,7 +12,7 @@ from typing import Any
 
 from edgexfer.core.errors import SettingsError, did_you_mean
 from edgexfer.train.backbones import AUTO
-from edgexfer.train.shards import find_shards
+from edgexfer.train.streaming.shards import find_shards
 
 STRATEGIES = ("auto", "linear-probe", "prototype", "finetune", "gradual", "last-n", "adapt", "update", "pretrain")
 """The names that train/strategies.py has functions for."""

@@ -24,11 +24,11 @@ import torch
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.files import explained_write, write_file
 from edgexfer.core.preprocess import Preprocess
-from edgexfer.train.auto_augmentation import augmentation_for
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import SPLIT, Checkpoint, empty_network, open_checkpoint
 from edgexfer.train.first_network import FirstNetwork, backbone_network, grown_network, with_fitted_head
-from edgexfer.train.prepared import (
+from edgexfer.train.images.auto_augmentation import augmentation_for
+from edgexfer.train.images.prepared import (
     Prepared,
     Progress,
     fitting_input_size,
@@ -37,11 +37,11 @@ from edgexfer.train.prepared import (
     prepare_again,
     read_trainable,
 )
+from edgexfer.train.images.split import read_split, write_split
+from edgexfer.train.images.unlabeled import decode_unlabeled
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.split import read_split, write_split
 from edgexfer.train.task import Task, usable_device
-from edgexfer.train.trackers import Tracking
-from edgexfer.train.unlabeled import decode_unlabeled
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,15 @@
 
     manifest.json         kind "checkpoint"; labels, labels_sha256, preprocess, backbone, precision, settings,
                           metrics ({"val": ..., "test": ...}), dataset_digest, versions, parent, quantization,
-                          trackers (the runs it is tracked by, edgexfer/train/trackers.py; absent in older ones),
-                          temperature (what the logits were divided by, edgexfer/train/temperature.py; None where they
-                          were not, absent in older ones; a quantized network has it from the float one)
+                          trackers (the runs it is tracked by, edgexfer/train/loop/trackers.py; absent in older ones),
+                          temperature (what the logits were divided by, edgexfer/train/head/temperature.py; None
+                          where they were not, absent in older ones; a quantized network has it from the float one)
     weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image
     earlier.csv           the same of the images that the checkpoints before it were trained on, where it began from one
-    exemplars.safetensors images that `update` repeats (edgexfer/train/exemplars.py); of float ones, not of older ones
+    exemplars.safetensors images that `update` repeats (edgexfer/train/continual/exemplars.py); of float ones, not of
+                          older ones
 
 `quantization` is None for a float network, else {"dialect", "weight_bits", "nncf", "recipe", "images"}: NNCF's own
 configuration, which puts the quantizers back in their places, and the digests of the calibration images.
@@ -39,8 +40,8 @@ from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.staging import staged_folder
 from edgexfer.train.backbones import Backbone, find_backbone
 from edgexfer.train.deploy import DeployNetwork, deploy_form
+from edgexfer.train.images.split import SplitRow, read_split, write_split
 from edgexfer.train.network import build_network
-from edgexfer.train.split import SplitRow, read_split, write_split
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
 EARLIER, EXEMPLARS = "earlier.csv", "exemplars.safetensors"

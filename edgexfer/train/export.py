@@ -23,11 +23,11 @@ from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.staging import staged_folder
 from edgexfer.core.target import Target
-from edgexfer.train.candidates import Candidate, candidates_of, float_reference, with_float_pixels
 from edgexfer.train.checkpoint import Checkpoint, versions
-from edgexfer.train.layer_error import layer_errors, layers_json
-from edgexfer.train.parity import answers_of, check_parity, reference_pixels
-from edgexfer.train.split import dataset_digest, write_split
+from edgexfer.train.dialects.candidates import Candidate, candidates_of, float_reference, with_float_pixels
+from edgexfer.train.dialects.parity import answers_of, check_parity, reference_pixels
+from edgexfer.train.images.split import dataset_digest, write_split
+from edgexfer.train.quantize.layer_error import layer_errors, layers_json
 
 
 def export(
@@ -46,7 +46,7 @@ def export(
         target: decides dialect, opset and float type.
         out: the bundle's folder.
         beside: the float checkpoint that a quantized one was made from. With it the bundle holds every candidate from
-            which a device may choose; see edgexfer/train/candidates.py.
+            which a device may choose; see edgexfer/train/dialects/candidates.py.
         data: the images, where they are no longer where the checkpoint was trained.
         overwrite: replace an older `out`.
 

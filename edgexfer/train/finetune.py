@@ -17,27 +17,27 @@ from typing import Any
 from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.staging import refuse_existing
-from edgexfer.train.adapt import ROUNDS
 from edgexfer.train.asked import check_asked
 from edgexfer.train.begin import RUN, START, Sources, begin, go_on, read_record, write_record
 from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, save_checkpoint, versions
-from edgexfer.train.distributed import leading
-from edgexfer.train.earlier_task import exemplars_to_keep, rows_before
-from edgexfer.train.exemplars import pool_rows
-from edgexfer.train.fit import BEST, STATE
+from edgexfer.train.continual.earlier_task import exemplars_to_keep, rows_before
+from edgexfer.train.continual.exemplars import pool_rows
+from edgexfer.train.domain.adapt import ROUNDS
+from edgexfer.train.domain.pretrain import check_pretrain
 from edgexfer.train.guards import guards_of
-from edgexfer.train.memory import keep_freed_memory
+from edgexfer.train.head.temperature import judge_scaled
+from edgexfer.train.images.prepared import Progress, read_trainable
+from edgexfer.train.images.split import dataset_digest
+from edgexfer.train.loop.fit import BEST, STATE
+from edgexfer.train.loop.memory import keep_freed_memory
+from edgexfer.train.loop.trackers import Tracking, flat_figures
 from edgexfer.train.plan import PLAN
-from edgexfer.train.prepared import Progress, read_trainable
-from edgexfer.train.pretrain import check_pretrain
+from edgexfer.train.processes.distributed import leading
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.split import dataset_digest
 from edgexfer.train.strategies import find_strategy
-from edgexfer.train.stream_sample import settle_sample, settled_table, take_sample
+from edgexfer.train.streaming.stream_sample import settle_sample, settled_table, take_sample
+from edgexfer.train.streaming.windows import decode_again
 from edgexfer.train.task import Task
-from edgexfer.train.temperature import judge_scaled
-from edgexfer.train.trackers import Tracking, flat_figures
-from edgexfer.train.windows import decode_again
 
 
 @leading()
@@ -59,8 +59,8 @@ def finetune(
     """Fine-tunes a pretrained backbone on a folder of images.
 
     Args:
-        data: class folders, train/val/test above them, a CSV, or shards (train/shards.py), of which a sample is
-            written beside `out`.
+        data: class folders, train/val/test above them, a CSV, or shards (train/streaming/shards.py), of which a
+            sample is written beside `out`.
         out: the checkpoint's folder, the RUN.
         settings: see FinetuneSettings. With `resume` those of the interrupted run are taken.
         val: class folders to validate with; `data` is then all for training.

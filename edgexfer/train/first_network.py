@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from edgexfer.train.backbones import Normalization, find_backbone
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork, deploy_form
-from edgexfer.train.domain_shift import shift_of_rows
-from edgexfer.train.judge import logits
+from edgexfer.train.domain.domain_shift import shift_of_rows
+from edgexfer.train.head.probe import features, fit_probe, write_head
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.loop.judge import logits
 from edgexfer.train.network import build_network, grow_head
-from edgexfer.train.prepared import Prepared
-from edgexfer.train.probe import features, fit_probe, write_head
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.weights import load_pretrained
 

@@ -4,7 +4,7 @@
   Dietterich 1998, "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms").
 - Overfitting: accuracy on training images against that on images held out, with the interval of the difference
   (Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10).
-- Domain shift: how far the images lie from what the backbone was pretrained on (train/domain_shift.py).
+- Domain shift: how far the images lie from what the backbone was pretrained on (train/domain/domain_shift.py).
 
 A difference that chance explains is called so: on a small split one image more or less is a point or several.
 """
@@ -25,10 +25,10 @@ from scipy.stats import binomtest
 
 from edgexfer.train.begin import START
 from edgexfer.train.deploy import DeployNetwork
-from edgexfer.train.domain_shift import FAR
-from edgexfer.train.fit import HISTORY
-from edgexfer.train.judge import logits
-from edgexfer.train.prepared import Prepared
+from edgexfer.train.domain.domain_shift import FAR
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.loop.fit import HISTORY
+from edgexfer.train.loop.judge import logits
 from edgexfer.train.task import Task
 
 Right = Mapping[str, NDArray[np.bool_]]

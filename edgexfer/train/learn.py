@@ -6,12 +6,12 @@ import logging
 from dataclasses import asdict, replace
 from typing import Any
 
-from edgexfer.train.fit import fit
-from edgexfer.train.learning_rate import find_once
-from edgexfer.train.schedule import Schedule
+from edgexfer.train.loop.fit import fit
+from edgexfer.train.loop.learning_rate import find_once
+from edgexfer.train.loop.schedule import Schedule
+from edgexfer.train.loop.trainee import Trainee
+from edgexfer.train.streaming.windows import Windows
 from edgexfer.train.task import Task
-from edgexfer.train.trainee import Trainee
-from edgexfer.train.windows import Windows
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from edgexfer.core.preprocess import Preprocess, pixels
 from edgexfer.core.sample import Sample
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.deploy import deploy_form
+from edgexfer.train.head.transferability import log_maximum_evidence
+from edgexfer.train.images.prepared import fitting_input_size
 from edgexfer.train.network import build_network, captured_features, channels_last
-from edgexfer.train.prepared import fitting_input_size
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.task import usable_device
-from edgexfer.train.transferability import log_maximum_evidence
 from edgexfer.train.weights import load_pretrained
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ class FinetuneSettings:
         strategy: a name from train/strategies.py.
         epochs: passes over the training images; None lets the number of images decide.
         steps: steps in all, for sets so large that an epoch says little; None lets `epochs` decide.
-        window: training images of shards that are held at once, see train/stream.py.
+        window: training images of shards that are held at once, see train/streaming/stream.py.
         batch_size: images per step, of all processes together where several train.
         learning_rate: of the classifier at its peak; None lets the number of images decide.
         layer_decay: factor on the rate from one depth group to the one before it.
@@ -52,7 +52,7 @@ class FinetuneSettings:
         seed: of split, order and augmentation.
         device: where to train.
         strict: accept no image that cannot be used.
-        temperature_scaling: make scores honest after training, by what val says (train/temperature.py).
+        temperature_scaling: make scores honest after training, by what val says (train/head/temperature.py).
     """
 
     backbone: str = DEFAULT

@@ -24,10 +24,10 @@ from edgexfer.core.target import Target, load_calibration
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import deploy_form
+from edgexfer.train.dialects.parity import REFERENCES, answers_of
+from edgexfer.train.dialects.to_onnx import to_onnx
+from edgexfer.train.images.split import write_split
 from edgexfer.train.network import build_network
-from edgexfer.train.parity import REFERENCES, answers_of
-from edgexfer.train.split import write_split
-from edgexfer.train.to_onnx import to_onnx
 from edgexfer.train.weights import load_pretrained
 
 
@@ -66,7 +66,7 @@ def write_stand_in(
     deployed = deploy_form(network.eval(), row.normalization, size, size).eval()
     quantized = precision.startswith("int8")
     if quantized:
-        from edgexfer.train.quantizers import place_quantizers  # noqa: PLC0415 - NNCF, not needed for float
+        from edgexfer.train.quantize.quantizers import place_quantizers  # noqa: PLC0415 - NNCF, not needed for float
 
         planes = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         deployed = place_quantizers(deployed, planes, target, load_calibration(target.calibration))

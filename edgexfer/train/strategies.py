@@ -9,17 +9,17 @@ from typing import Any
 import torch
 
 from edgexfer.core.errors import SettingsError, did_you_mean
-from edgexfer.train.adapt import adapt_to
+from edgexfer.train.continual.update import update_from
+from edgexfer.train.domain.adapt import adapt_to
+from edgexfer.train.domain.pretrain import pretrain_on_domain
+from edgexfer.train.head.probe import features, fit_probe, write_head
+from edgexfer.train.head.prototype import prototype_head
 from edgexfer.train.learn import learn
+from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.network import DEPTHS, head_of
 from edgexfer.train.plan import plan
-from edgexfer.train.pretrain import pretrain_on_domain
-from edgexfer.train.probe import features, fit_probe, write_head
-from edgexfer.train.prototype import prototype_head
-from edgexfer.train.schedule import Schedule
 from edgexfer.train.suited import schedule, suited
 from edgexfer.train.task import Task
-from edgexfer.train.update import update_from
 
 Strategy = Callable[[Task], dict[str, Any]]
 _PATIENCE_AFTER_PRETRAINING = 30
@@ -34,7 +34,7 @@ def auto(task: Task) -> dict[str, Any]:
 def linear_probe(task: Task) -> dict[str, Any]:
     """The backbone stays a fixed feature extractor; only its head is fitted: of a pretrained one that was done before.
 
-    "Do Better ImageNet Models Transfer Better?", Kornblith et al. 2019; edgexfer/train/probe.py.
+    "Do Better ImageNet Models Transfer Better?", Kornblith et al. 2019; edgexfer/train/head/probe.py.
     """
     return learn(_with_new_head(task), Schedule(epochs=0))
 
@@ -42,7 +42,7 @@ def linear_probe(task: Task) -> dict[str, Any]:
 def prototype(task: Task) -> dict[str, Any]:
     """Class means of normalised features are the head: one image a class is enough, and a class more trains nothing.
 
-    Snell et al. 2017, Wang et al. 2019; edgexfer/train/prototype.py.
+    Snell et al. 2017, Wang et al. 2019; edgexfer/train/head/prototype.py.
     """
     if task.start is None:  # else the head has grown already, by the same means, and the old classes stay as they were
         network, prepared = task.network.to(task.device), task.prepared
@@ -99,7 +99,7 @@ def update(task: Task) -> dict[str, Any]:
 def pretrain(task: Task) -> dict[str, Any]:
     """The backbone first looks at images of the user's domain that nobody labelled; then `auto` goes on.
 
-    VICReg, Bardes et al. 2022; edgexfer/train/pretrain.py.
+    VICReg, Bardes et al. 2022; edgexfer/train/domain/pretrain.py.
     """
     pretrain_on_domain(task)
     # The new head is a high bar on few val images: fine-tuning first falls below it, and passes it late.

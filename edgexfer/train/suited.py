@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from edgexfer.train.schedule import Schedule
+from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.task import Task
 
 _FITS, _FITS_NOT = 0.06, 0.12  # error of the frozen features' head on images it has not seen
@@ -31,7 +31,7 @@ class Suited:
 
     Attributes:
         learning_rate: of the classifier at its peak.
-        epochs: that will run: passes over the training images, and of shards windows (train/windows.py).
+        epochs: that will run: passes over the training images, and of shards windows (train/streaming/windows.py).
         patience: epochs without a better one after which training ends.
         reason: why, in words.
     """

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.train.augment import Augmentation
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork
-from edgexfer.train.pixel_cache import PixelCache
-from edgexfer.train.prepared import Prepared
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.pixel_cache import PixelCache
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.stream import Stream
-from edgexfer.train.trackers import Tracking
+from edgexfer.train.streaming.stream import Stream
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def judged(exported: Any) -> tuple[float, float]:
 
 def proven(exported: Any) -> None:
     """Checks what every INT8 bundle for a CPU must be, whatever its accuracy."""
-    from edgexfer.train.lint import lint
+    from edgexfer.train.dialects.lint import lint
 
     assert exported.bundle.precision == "int8"
     assert lint(exported.bundle.folder) == []

@@ -32,9 +32,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     def stage(data: Path, out: Path, settings: Any, **options: Any) -> object:
         seen.append({"data": data, "out": out, "settings": settings, **options})
         options["progress"](3, 3)
-        logging.getLogger("edgexfer.train.fit").info("epoch 1/1")
-        logging.getLogger("edgexfer.train.fit").debug("too much")
-        logging.getLogger("edgexfer.train.prepared").warning("left out: x.png")
+        logging.getLogger("edgexfer.train.loop.fit").info("epoch 1/1")
+        logging.getLogger("edgexfer.train.loop.fit").debug("too much")
+        logging.getLogger("edgexfer.train.images.prepared").warning("left out: x.png")
         logging.getLogger("timm.models").info("loading weights")
         return make_run(out)
 

@@ -21,7 +21,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """What the stage was called with; it quantizes nothing, and leaves a checkpoint of fixed figures."""
     for name in ("torch", "nncf", "lightning", "timm", "safetensors"):
         pytest.importorskip(name, reason="needs the extra [train]")
-    from edgexfer.train import checkpoint, qat
+    from edgexfer.train import checkpoint
+    from edgexfer.train.quantize import qat
 
     seen: list[Call] = []
 
@@ -81,7 +82,7 @@ def test_ctrl_c_is_one_line(edgexfer: Terminal, run: Path, monkeypatch: pytest.M
     def stage(*_: Any, **__: Any) -> None:
         raise SystemExit(1)
 
-    monkeypatch.setattr("edgexfer.train.qat.compress", stage)
+    monkeypatch.setattr("edgexfer.train.quantize.qat.compress", stage)
     said = edgexfer("compress", run)
     assert (said.code, said.out, said.err) == (130, "", "interrupted\n")
 

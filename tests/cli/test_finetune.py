@@ -161,7 +161,7 @@ def test_what_the_library_logs_is_shown_plainly(edgexfer: Terminal) -> None:
     assert said.err == "warning: left out: x.png\n"
     assert "too much" not in said.out
     assert "loading" not in said.out + said.err
-    logging.getLogger("edgexfer.train.fit").info("afterwards")
+    logging.getLogger("edgexfer.train.loop.fit").info("afterwards")
     assert "afterwards" not in edgexfer("--version").out
 
 
@@ -247,7 +247,7 @@ def test_a_reader_that_leaves_does_not_end_the_training(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(sys, "stdout", Gone())
     with log_lines():
-        logging.getLogger("edgexfer.train.fit").info("epoch 1/1")
+        logging.getLogger("edgexfer.train.loop.fit").info("epoch 1/1")
     monkeypatch.undo()
     assert logging.getLogger("edgexfer").handlers == []
 

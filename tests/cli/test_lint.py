@@ -22,14 +22,14 @@ class Finding:
 
 
 def linter(findings: list[Finding]) -> ModuleType:
-    module = ModuleType("edgexfer.train.lint")
+    module = ModuleType("edgexfer.train.dialects.lint")
     module.lint = lambda bundle, engine_versions: findings  # type: ignore[attr-defined]  # noqa: ARG005
     return module
 
 
 def test_findings_are_named_and_fail(edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Finding("float-conv", "/blocks.0/Conv", "runs in float", "quantize both inputs")]
-    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", linter(found))
+    monkeypatch.setitem(sys.modules, "edgexfer.train.dialects.lint", linter(found))
     said = edgexfer("lint", bundle_folder)
     assert (said.code, said.err) == (1, "")
     for text in (
@@ -42,7 +42,7 @@ def test_findings_are_named_and_fail(edgexfer: Terminal, bundle_folder: Path, mo
 
 
 def test_a_clean_bundle_passes(edgexfer: Terminal, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", linter([]))
+    monkeypatch.setitem(sys.modules, "edgexfer.train.dialects.lint", linter([]))
     said = edgexfer("lint", bundle_folder)
     assert said.code == 0
     assert said.out.startswith("ok: ")
@@ -54,7 +54,7 @@ def test_the_releases_that_are_asked_for_reach_the_linter(
     asked: list[object] = []
     module = linter([])
     module.lint = lambda bundle, engine_versions: asked.append(engine_versions) or []  # type: ignore[attr-defined]  # noqa: ARG005
-    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", module)
+    monkeypatch.setitem(sys.modules, "edgexfer.train.dialects.lint", module)
     assert edgexfer("lint", bundle_folder, "--tensorrt", "10.3", "--tensorrt", "11.4").code == 0
     assert edgexfer("lint", bundle_folder).code == 0
     assert asked == [["10.3", "11.4"], None]
@@ -68,7 +68,7 @@ def test_without_the_training_part_it_says_what_to_install(
 
     module = linter([])
     module.lint = absent  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "edgexfer.train.lint", module)
+    monkeypatch.setitem(sys.modules, "edgexfer.train.dialects.lint", module)
     said = edgexfer("lint", bundle_folder)
     assert said.code == 2
     assert (

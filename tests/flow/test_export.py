@@ -22,8 +22,8 @@ from edgexfer.core.target import load_target
 from edgexfer.flow import export as flow
 from edgexfer.gate.measure.measured import read_measured
 from edgexfer.runtime.classifier import load
-from edgexfer.train.lint import float_operators, lint
-from edgexfer.train.split import dataset_digest
+from edgexfer.train.dialects.lint import float_operators, lint
+from edgexfer.train.images.split import dataset_digest
 from tests.cli.terminal import files_below
 from tests.train.exports import BENCH_SECONDS, Exports
 

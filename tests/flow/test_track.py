@@ -14,7 +14,7 @@ from edgexfer.core.errors import EdgexferError
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.target import load_target
 from edgexfer.flow import export as flow
-from edgexfer.train.trackers import Tracking
+from edgexfer.train.loop.trackers import Tracking
 from tests.cli.terminal import files_below
 from tests.train.exports import BENCH_SECONDS, Exports
 

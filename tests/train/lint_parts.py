@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgexfer.core.manifest import MANIFEST, write_manifest
-from edgexfer.train.lint import Finding, lint
+from edgexfer.train.dialects.lint import Finding, lint
 from tests.bundles import make_bundle
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edgexfer.train.onnx_graph import Graph, to_model
+from edgexfer.train.dialects.onnx_graph import Graph, to_model
 
 
 def model(

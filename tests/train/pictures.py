@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgexfer.core.preprocess import Preprocess
-from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.images.pixel_cache import PixelCache
 from tests.images import put
 
 _COLOURS = ((200, 60, 60), (60, 180, 70), (70, 80, 200), (190, 180, 60))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgexfer.core.errors import DataError, SettingsError
-from edgexfer.train.adapt import adapt_to
-from edgexfer.train.adaptation_check import (
+from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.domain.adapt import adapt_to
+from edgexfer.train.domain.adaptation_check import (
     Seen,
     Verdict,
     choose,
@@ -22,16 +23,15 @@ from edgexfer.train.adaptation_check import (
     judge_without_labels,
     promised_accuracy,
 )
-from edgexfer.train.augment import Augmentation
-from edgexfer.train.deploy import DeployNetwork
-from edgexfer.train.judge import probabilities
-from edgexfer.train.pixel_cache import PixelCache
-from edgexfer.train.prepared import Prepared
-from edgexfer.train.pseudo_labels import confident
+from edgexfer.train.domain.pseudo_labels import confident
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.pixel_cache import PixelCache
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.images.split import SplitRow
+from edgexfer.train.loop.judge import probabilities
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.split import SplitRow
 from edgexfer.train.task import Task
-from edgexfer.train.trackers import Tracking
 from tests.images import put
 from tests.train.pictures import cache_of, png, stripes
 from tests.train.tiny import CACHE, IDS, TRAIN, VAL, tiny

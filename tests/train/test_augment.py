@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgexfer.train.augment import Augmentation, augment
+from edgexfer.train.images.augment import Augmentation, augment
 
 pytestmark = pytest.mark.train
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.train.augment import Augmentation
-from edgexfer.train.auto_augmentation import augmentation_for, auto_augmentation
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.auto_augmentation import augmentation_for, auto_augmentation
 from edgexfer.train.settings import FinetuneSettings
 
 pytestmark = pytest.mark.train

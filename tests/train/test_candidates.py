@@ -16,10 +16,10 @@ from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.target import Target, load_target
 from edgexfer.runtime.classifier import load
-from edgexfer.train.candidates import float_precision
+from edgexfer.train.dialects.candidates import float_precision
+from edgexfer.train.dialects.lint import lint
+from edgexfer.train.dialects.parity import check_parity
 from edgexfer.train.export import export
-from edgexfer.train.lint import lint
-from edgexfer.train.parity import check_parity
 from tests.train.exports import Exports
 
 pytestmark = pytest.mark.train

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgexfer.core.errors import DataError
-from edgexfer.train.split import make_split
+from edgexfer.train.images.split import make_split
 from tests.train.test_split import images, usable
 
 SIZES = {"bee": 40, "ant": 30}

@@ -15,9 +15,9 @@ import safetensors.torch
 
 from edgexfer.core.errors import EdgexferError
 from edgexfer.train.checkpoint import open_checkpoint
-from edgexfer.train.distributed import leading
-from edgexfer.train.place import Place
-from edgexfer.train.share import Share
+from edgexfer.train.processes.distributed import leading
+from edgexfer.train.processes.place import Place
+from edgexfer.train.processes.share import Share
 from tests.train.pictures import picture_tree
 from tests.train.together import VARIANTS, train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgexfer.core.errors import DataError
-from edgexfer.train.stream import Stream, open_stream
+from edgexfer.train.streaming.stream import Stream, open_stream
 from tests.train.tars import shards, tar_of
 
 pytestmark = pytest.mark.train

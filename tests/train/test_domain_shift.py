@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgexfer.train.backbones import BACKBONES, IMAGENET
-from edgexfer.train.domain_shift import DomainShift, domain_shift, shift_of_rows
+from edgexfer.train.domain.domain_shift import DomainShift, domain_shift, shift_of_rows
 from edgexfer.train.network import build_network
 from edgexfer.train.weights import load_pretrained
 from tests.train.pictures import cache_of, stripes

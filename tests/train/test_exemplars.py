@@ -9,9 +9,9 @@ import pytest
 import safetensors.numpy
 
 from edgexfer.core.errors import ArtifactError
-from edgexfer.train import exemplars as module
-from edgexfer.train.exemplars import Exemplars, choose_exemplars, herd, read_exemplars
-from edgexfer.train.split import SplitRow
+from edgexfer.train.continual import exemplars as module
+from edgexfer.train.continual.exemplars import Exemplars, choose_exemplars, herd, read_exemplars
+from edgexfer.train.images.split import SplitRow
 from tests.train.tiny import CACHE, IDS, tiny
 
 pytestmark = pytest.mark.train

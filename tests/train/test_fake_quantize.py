@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgexfer.train.fake_quantize import Kernels
+from edgexfer.train.quantize.fake_quantize import Kernels
 
 pytestmark = pytest.mark.train
 
@@ -66,6 +66,6 @@ def test_outputs_are_few_values() -> None:
 def test_nncf_finds_the_functions_it_asks_for() -> None:
     from nncf.torch.quantization import quantize_functions
 
-    import edgexfer.train.quantizers  # noqa: F401 - importing it hands the kernels over
+    import edgexfer.train.quantize.quantizers  # noqa: F401 - importing it hands the kernels over
 
     assert quantize_functions.QuantizedFunctionsCPU.get("Quantize_forward") is Kernels.Quantize_forward

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from edgexfer.core.preprocess import Preprocess
-from edgexfer.train.feed import CopyFeed, ResidentFeed, StagedFeed, open_feed
-from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.images.feed import CopyFeed, ResidentFeed, StagedFeed, open_feed
+from edgexfer.train.images.pixel_cache import PixelCache
 from tests.train.pictures import cache_of, stripes
 
 pytestmark = pytest.mark.train

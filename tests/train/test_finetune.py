@@ -12,7 +12,7 @@ import pytest
 from edgexfer.core.errors import DataError, EdgexferError, MissingPartError, SettingsError
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.finetune import dataset_of, finetune
-from edgexfer.train.split import read_split
+from edgexfer.train.images.split import read_split
 from edgexfer.train.task import FinetuneSettings
 from tests.images import put
 from tests.train.pictures import picture_tree, png, stripes

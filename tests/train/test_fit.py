@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from edgexfer.train.augment import Augmentation, augment
-from edgexfer.train.fit import fit
-from edgexfer.train.judge import figures
-from edgexfer.train.trainee import Trainee
+from edgexfer.train.images.augment import Augmentation, augment
+from edgexfer.train.loop.fit import fit
+from edgexfer.train.loop.judge import figures
+from edgexfer.train.loop.trainee import Trainee
 from tests.train.tiny import CACHE, GENTLE, IDS, TRAIN, VAL, cut_off, tiny, trained, trainee_of
 
 pytestmark = pytest.mark.train

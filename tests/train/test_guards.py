@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from edgexfer.train.begin import START
-from edgexfer.train.domain_shift import DomainShift
-from edgexfer.train.fit import COLUMNS, HISTORY
+from edgexfer.train.domain.domain_shift import DomainShift
 from edgexfer.train.guards import chance_of, difference_interval, guards, guards_of, right_answers
+from edgexfer.train.loop.fit import COLUMNS, HISTORY
 from edgexfer.train.network import head_of
 from tests.train.test_strategies import task_of
 from tests.train.tiny import CACHE, IDS, VAL

@@ -16,7 +16,7 @@ from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.target import load_target
 from edgexfer.runtime.classifier import load
 from edgexfer.train.export import export
-from edgexfer.train.layer_error import LayerError, layer_errors
+from edgexfer.train.quantize.layer_error import LayerError, layer_errors
 from tests.train.exports import Exports
 
 pytestmark = pytest.mark.train

@@ -15,9 +15,9 @@ from PIL import Image
 from edgexfer.core.files import sha256_of_file
 from edgexfer.train.backbones import DEFAULT, find_backbone
 from edgexfer.train.checkpoint import Checkpoint
-from edgexfer.train.learning_images import learning_images
-from edgexfer.train.prepared import Prepared
-from edgexfer.train.split import SplitRow
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.images.split import SplitRow
+from edgexfer.train.quantize.learning_images import learning_images
 from tests.images import put
 from tests.train.pictures import png, stripes
 from tests.train.tiny import CACHE, IDS, VAL, tiny

@@ -11,8 +11,8 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from edgexfer.core.errors import ArtifactError
-from edgexfer.train.fit import fit
-from edgexfer.train.learning_rate import FOUND, HIGHEST, LOWEST, find_learning_rate, find_once
+from edgexfer.train.loop.fit import fit
+from edgexfer.train.loop.learning_rate import FOUND, HIGHEST, LOWEST, find_learning_rate, find_once
 from tests.train.tiny import GENTLE, tiny, trained, trainee_of
 
 pytestmark = pytest.mark.train

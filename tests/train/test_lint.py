@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from edgexfer.core.errors import ArtifactError, SettingsError
-from edgexfer.train.lint import float_operators, lint
+from edgexfer.train.dialects.lint import float_operators, lint
 from tests.train.lint_parts import (
     RNG,
     Dialect,

@@ -10,7 +10,7 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.train.lint import lint
+from edgexfer.train.dialects.lint import lint
 from tests.train.lint_parts import RNG, Parts, bundle_of, findings_of, rewrite, rules_of, tensorrt_parts
 
 pytestmark = pytest.mark.train

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexfer.train.loss import cross_entropy
+from edgexfer.train.loop.loss import cross_entropy
 
 pytestmark = pytest.mark.train
 

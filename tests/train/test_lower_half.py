@@ -9,9 +9,9 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edgexfer.core.errors import EdgexferError
-from edgexfer.train.lower_half import lower_half
-from edgexfer.train.lower_tensorrt import lower_tensorrt
-from edgexfer.train.onnx_graph import read_graph
+from edgexfer.train.dialects.lower_half import lower_half
+from edgexfer.train.dialects.lower_tensorrt import lower_tensorrt
+from edgexfer.train.dialects.onnx_graph import read_graph
 from tests.train.onnx_models import kinds, model, pair, simulated, written
 
 pytestmark = pytest.mark.train

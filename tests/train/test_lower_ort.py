@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from edgexfer.train.lower_ort import lower_ort
-from edgexfer.train.onnx_graph import read_graph
+from edgexfer.train.dialects.lower_ort import lower_ort
+from edgexfer.train.dialects.onnx_graph import read_graph
 from tests.train.onnx_models import computed, kinds, model, pair, written
 
 pytestmark = pytest.mark.train

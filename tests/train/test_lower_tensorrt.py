@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edgexfer.train.lower_tensorrt import lower_tensorrt
-from edgexfer.train.onnx_graph import read_graph
+from edgexfer.train.dialects.lower_tensorrt import lower_tensorrt
+from edgexfer.train.dialects.onnx_graph import read_graph
 from tests.train.onnx_models import computed, kinds, model, pair, written
 
 pytestmark = pytest.mark.train

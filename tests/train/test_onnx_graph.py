@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import NodeProto, helper, numpy_helper
 
-from edgexfer.train.onnx_graph import read_graph, simplify
+from edgexfer.train.dialects.onnx_graph import read_graph, simplify
 from tests.train.onnx_models import computed, kinds, model, written
 
 pytestmark = pytest.mark.train

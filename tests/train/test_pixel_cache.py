@@ -19,8 +19,8 @@ from edgexfer.core.decode import decode
 from edgexfer.core.errors import EdgexferError, ImageError
 from edgexfer.core.intake import inspect
 from edgexfer.core.preprocess import Preprocess, pixels
-from edgexfer.train import pixel_cache as cache_module
-from edgexfer.train.pixel_cache import MAX_BUDGET_BYTES, PixelCache, memory_budget
+from edgexfer.train.images import pixel_cache as cache_module
+from edgexfer.train.images.pixel_cache import MAX_BUDGET_BYTES, PixelCache, memory_budget
 from tests.images import good_tree, jpeg, put
 
 SMALL = Preprocess(20, 12)
@@ -103,7 +103,7 @@ def test_nothing_is_left_even_after_a_kill(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from edgexfer.core.preprocess import Preprocess
-from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.images.pixel_cache import PixelCache
 cache = PixelCache(1000, Preprocess(20, 12), budget_bytes=0, folder=Path({str(tmp_path)!r}))
 assert not cache.in_memory
 print("open", flush=True)

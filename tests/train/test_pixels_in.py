@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 
 from edgexfer.train.backbones import IMAGENET
 from edgexfer.train.deploy import DeployNetwork, deploy_form
-from edgexfer.train.onnx_graph import Graph, read_graph, simplify
-from edgexfer.train.pixels_in import PIXELS, PROBABILITIES, give_probabilities, take_pixels
+from edgexfer.train.dialects.onnx_graph import Graph, read_graph, simplify
+from edgexfer.train.dialects.pixels_in import PIXELS, PROBABILITIES, give_probabilities, take_pixels
 from tests.train.onnx_models import computed, kinds, model, pair, written
 
 pytestmark = pytest.mark.train

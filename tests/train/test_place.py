@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.train.place import Place, find_place
+from edgexfer.train.processes.place import Place, find_place
 
 pytestmark = pytest.mark.train
 

@@ -13,9 +13,14 @@ from edgexfer.core.target import load_calibration, load_target
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import empty_network
 from edgexfer.train.deploy import DeployNetwork
-from edgexfer.train.placement import convolution_stays_float, linear_stays_float
-from edgexfer.train.quantized_graph import quantizers_of
-from edgexfer.train.quantizers import place_quantizers, quantizer_config, restore_quantizers, with_float_depthwise
+from edgexfer.train.quantize.placement import convolution_stays_float, linear_stays_float
+from edgexfer.train.quantize.quantized_graph import quantizers_of
+from edgexfer.train.quantize.quantizers import (
+    place_quantizers,
+    quantizer_config,
+    restore_quantizers,
+    with_float_depthwise,
+)
 
 pytestmark = pytest.mark.train
 

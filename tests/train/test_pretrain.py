@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgexfer.core.errors import DataError, MissingPartError, SettingsError
-from edgexfer.train import pretrain as module
-from edgexfer.train.augment import Augmentation
 from edgexfer.train.begin import START
 from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.domain import pretrain as module
+from edgexfer.train.domain.pretrain import Standing, pretrain_on_domain
+from edgexfer.train.domain.self_supervised import Recipe, learn_without_labels, view
 from edgexfer.train.finetune import finetune
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.pixel_cache import PixelCache
 from edgexfer.train.network import head_of
-from edgexfer.train.pixel_cache import PixelCache
-from edgexfer.train.pretrain import Standing, pretrain_on_domain
-from edgexfer.train.self_supervised import Recipe, learn_without_labels, view
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.strategies import find_strategy
 from edgexfer.train.task import Task

@@ -13,12 +13,12 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from edgexfer.train import probe as module
 from edgexfer.train.backbones import BACKBONES
 from edgexfer.train.deploy import DeployNetwork, deploy_form
+from edgexfer.train.head import probe as module
+from edgexfer.train.head.probe import features, fit_probe, write_head
+from edgexfer.train.images.pixel_cache import PixelCache
 from edgexfer.train.network import build_network, head_of
-from edgexfer.train.pixel_cache import PixelCache
-from edgexfer.train.probe import features, fit_probe, write_head
 from edgexfer.train.weights import load_pretrained
 from tests.train.pictures import cache_of, stripes
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexfer.train.prototype import prototype_head
+from edgexfer.train.head.prototype import prototype_head
 
 pytestmark = pytest.mark.train
 

@@ -18,18 +18,18 @@ from torch import Tensor
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.preprocess import pixels as pixels_of
 from edgexfer.core.target import CalibrationRecipe, Target, load_calibration, load_target
-from edgexfer.train.augment import Augmentation
-from edgexfer.train.calibrate import calibration_rows
 from edgexfer.train.checkpoint import empty_network
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.export import export
-from edgexfer.train.fit import fit
-from edgexfer.train.qat import compress
-from edgexfer.train.quantized_graph import quantizers_of
-from edgexfer.train.quantizers import place_quantizers, quantizer_config, restore_quantizers
-from edgexfer.train.schedule import Schedule
-from edgexfer.train.split import SplitRow
-from edgexfer.train.trainee import Trainee
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.split import SplitRow
+from edgexfer.train.loop.fit import fit
+from edgexfer.train.loop.schedule import Schedule
+from edgexfer.train.loop.trainee import Trainee
+from edgexfer.train.quantize.calibrate import calibration_rows
+from edgexfer.train.quantize.qat import compress
+from edgexfer.train.quantize.quantized_graph import quantizers_of
+from edgexfer.train.quantize.quantizers import place_quantizers, quantizer_config, restore_quantizers
 from tests.train.exports import Exports
 from tests.train.pictures import cache_of, stripes
 

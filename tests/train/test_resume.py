@@ -126,7 +126,7 @@ def test_ctrl_c_is_a_keyboard_interrupt_and_leaves_a_run_to_resume(data: Path, w
 def test_ctrl_c_works_again_after_an_interrupted_training(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    from edgexfer.train.trainee import Trainee
+    from edgexfer.train.loop.trainee import Trainee
 
     def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)

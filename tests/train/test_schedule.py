@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexfer.train.schedule import Schedule
+from edgexfer.train.loop.schedule import Schedule
 
 pytestmark = pytest.mark.train
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgexfer.train.set_shift import set_shift, shift_of_caches
+from edgexfer.train.domain.set_shift import set_shift, shift_of_caches
 from tests.train.pictures import cache_of, stripes
 from tests.train.tiny import CACHE, TRAIN, VAL, tiny
 

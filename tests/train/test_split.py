@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgexfer.core.errors import ArtifactError, DataError, SettingsError
 from edgexfer.core.intake import Usable
 from edgexfer.core.sample import SPLITS, Sample
-from edgexfer.train.split import SplitRow, dataset_digest, make_split, read_split, write_split
+from edgexfer.train.images.split import SplitRow, dataset_digest, make_split, read_split, write_split
 
 
 def usable(name: str, label: str, content: str, split: str | None = None) -> Usable:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from edgexfer.core.errors import DataError
 from edgexfer.core.intake import Usable
-from edgexfer.train.split import SplitRow, make_split
-from edgexfer.train.units import units_of
+from edgexfer.train.images.split import SplitRow, make_split
+from edgexfer.train.images.units import units_of
 from tests.train.test_split import images, usable
 
 

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from edgexfer.core.errors import SettingsError
 from edgexfer.core.intake import Intake
-from edgexfer.train.augment import Augmentation
-from edgexfer.train.judge import figures
+from edgexfer.train.head.probe import fit_probe, write_head
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.images.split import SplitRow
+from edgexfer.train.loop.judge import figures
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.network import DEPTHS, depth_groups
-from edgexfer.train.prepared import Prepared
-from edgexfer.train.probe import fit_probe, write_head
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.split import SplitRow
 from edgexfer.train.strategies import STRATEGIES, find_strategy
 from edgexfer.train.task import Task
-from edgexfer.train.trackers import Tracking
 from tests.train.pictures import cache_of, stripes
 from tests.train.tiny import CACHE, IDS, TRAIN, VAL, tiny
 

@@ -13,11 +13,11 @@ from edgexfer.core.errors import DataError
 from edgexfer.core.preprocess import Preprocess
 from edgexfer.train.checkpoint import open_checkpoint
 from edgexfer.train.finetune import finetune
-from edgexfer.train.pixel_cache import PixelCache
+from edgexfer.train.images.pixel_cache import PixelCache
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.shards import blocks_of, find_shards, read_images
-from edgexfer.train.stream import open_stream
-from edgexfer.train.windows import Windows
+from edgexfer.train.streaming.shards import blocks_of, find_shards, read_images
+from edgexfer.train.streaming.stream import open_stream
+from edgexfer.train.streaming.windows import Windows
 from tests.train.pictures import png, stripes
 from tests.train.tars import shards, tar_of
 

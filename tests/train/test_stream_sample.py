@@ -14,12 +14,12 @@ from edgexfer.core.errors import DataError, SettingsError
 from edgexfer.core.files import sha256_of_file
 from edgexfer.core.preprocess import Preprocess, pixels
 from edgexfer.train.checkpoint import EXEMPLARS, Checkpoint, open_checkpoint
-from edgexfer.train.exemplars import read_exemplars
+from edgexfer.train.continual.exemplars import read_exemplars
 from edgexfer.train.finetune import finetune
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.stream import open_stream
-from edgexfer.train.stream_sample import take_sample
-from edgexfer.train.trackers import Tracking
+from edgexfer.train.streaming.stream import open_stream
+from edgexfer.train.streaming.stream_sample import take_sample
 from tests.train.pictures import png, stripes
 from tests.train.tars import shards, tar_of
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgexfer.train.plan import plan
-from edgexfer.train.shards import Packed
-from edgexfer.train.stream import Block, Stream
+from edgexfer.train.streaming.shards import Packed
+from edgexfer.train.streaming.stream import Block, Stream
 from edgexfer.train.suited import affordable_epochs, schedule, suited
 from edgexfer.train.task import Task
 from tests.train.test_strategies import task_of

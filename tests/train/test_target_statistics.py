@@ -11,8 +11,8 @@ from torch import nn
 
 from edgexfer.train.backbones import HALF
 from edgexfer.train.deploy import deploy_form
-from edgexfer.train.judge import logits
-from edgexfer.train.target_statistics import adapt_statistics
+from edgexfer.train.domain.target_statistics import adapt_statistics
+from edgexfer.train.loop.judge import logits
 from tests.train.pictures import cache_of, stripes
 
 pytestmark = pytest.mark.train

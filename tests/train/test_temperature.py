@@ -17,9 +17,9 @@ from edgexfer.train.backbones import BACKBONES
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.finetune import finetune
+from edgexfer.train.head.temperature import HIGHEST, LOWEST, fit_temperature, fold_temperature, loss_at
 from edgexfer.train.network import build_network
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.temperature import HIGHEST, LOWEST, fit_temperature, fold_temperature, loss_at
 from tests.train.pictures import picture_tree, stripes
 
 pytestmark = pytest.mark.train

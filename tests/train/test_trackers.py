@@ -16,10 +16,10 @@ import pytest
 from edgexfer.core.errors import EdgexferError, MissingPartError, SettingsError
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.finetune import finetune
+from edgexfer.train.loop.tracked_run import where_of, without_user
+from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.loop.trainee import Trainee
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.tracked_run import where_of, without_user
-from edgexfer.train.trackers import Tracking
-from edgexfer.train.trainee import Trainee
 from tests.train.pictures import picture_tree
 
 pytestmark = pytest.mark.train

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
-from edgexfer.train.transferability import log_maximum_evidence
+from edgexfer.train.head.transferability import log_maximum_evidence
 
 pytestmark = pytest.mark.train
 

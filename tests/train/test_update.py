@@ -16,14 +16,14 @@ import torch
 from edgexfer.core.errors import EdgexferError, SettingsError
 from edgexfer.core.manifest import read_manifest, write_manifest
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
-from edgexfer.train.earlier_task import exemplars_of, held_out, stored_exemplars
+from edgexfer.train.continual.earlier_task import exemplars_of, held_out, stored_exemplars
+from edgexfer.train.continual.forgetting import KeepEarlier
+from edgexfer.train.continual.update import balanced
 from edgexfer.train.finetune import dataset_of, finetune
-from edgexfer.train.forgetting import KeepEarlier
-from edgexfer.train.judge import probabilities
-from edgexfer.train.learning_images import learning_images
-from edgexfer.train.prepared import prepare_again
+from edgexfer.train.images.prepared import prepare_again
+from edgexfer.train.loop.judge import probabilities
+from edgexfer.train.quantize.learning_images import learning_images
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.update import balanced
 from tests.images import put
 from tests.train.pictures import cache_of, png, stripes
 from tests.train.tiny import tiny

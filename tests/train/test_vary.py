@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgexfer.train.augment import Augmentation, augment
-from edgexfer.train.vary import Policy, erase, mix, vary
+from edgexfer.train.images.augment import Augmentation, augment
+from edgexfer.train.images.vary import Policy, erase, mix, vary
 
 pytestmark = pytest.mark.train
 

@@ -10,11 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from edgexfer.train.augment import Augmentation
-from edgexfer.train.fit import BEST, STATE, fit
-from edgexfer.train.judge import figures
-from edgexfer.train.trainer_state import load_state
-from edgexfer.train.weight_average import decay_at
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.loop.fit import BEST, STATE, fit
+from edgexfer.train.loop.judge import figures
+from edgexfer.train.loop.trainer_state import load_state
+from edgexfer.train.loop.weight_average import decay_at
 from tests.train.tiny import CACHE, GENTLE, IDS, VAL, cut_off, tiny, trained, trainee_of
 
 pytestmark = pytest.mark.train

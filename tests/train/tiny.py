@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgexfer.train.augment import Augmentation
 from edgexfer.train.backbones import HALF
 from edgexfer.train.deploy import DeployNetwork, deploy_form
-from edgexfer.train.fit import fit
-from edgexfer.train.schedule import Schedule
-from edgexfer.train.trainee import Trainee
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.loop.fit import fit
+from edgexfer.train.loop.schedule import Schedule
+from edgexfer.train.loop.trainee import Trainee
 from tests.train.pictures import cache_of, stripes
 
 IDS = np.repeat(np.arange(2), 16)

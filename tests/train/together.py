@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgexfer.train.augment import Augmentation
 from edgexfer.train.backbones import HALF
 from edgexfer.train.deploy import DeployNetwork, deploy_form
-from edgexfer.train.fit import fit
-from edgexfer.train.schedule import Schedule
-from edgexfer.train.trainee import Trainee
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.loop.fit import fit
+from edgexfer.train.loop.schedule import Schedule
+from edgexfer.train.loop.trainee import Trainee
 from tests.train.pictures import cache_of, stripes
 
 CLASSES = np.array([0] * 15 + [1] * 7)  # uneven, so that rare images weigh more
@@ -83,10 +83,10 @@ def _cut(trainee: Trainee) -> Callable[[int, int], torch.Tensor]:
 
 def main() -> None:
     """Leads or follows, as the environment says."""
-    from edgexfer.train.distributed import leading
-    from edgexfer.train.follow import follow
-    from edgexfer.train.pixel_cache import PixelCache
-    from edgexfer.train.place import find_place
+    from edgexfer.train.images.pixel_cache import PixelCache
+    from edgexfer.train.processes.distributed import leading
+    from edgexfer.train.processes.follow import follow
+    from edgexfer.train.processes.place import find_place
 
     torch.set_num_threads(1)
     place = find_place()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgexfer.core.dataset import Dataset
 from edgexfer.core.preprocess import Preprocess
-from edgexfer.train.prepared import prepare
+from edgexfer.train.images.prepared import prepare
 from edgexfer.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.timing import doubts, encoded_images
 from edgexfer.gate.measure.turns import Turns, bundle_side
 from edgexfer.gate.metrics import METRICS
-from edgexfer.train.memory import is_out_of_memory
+from edgexfer.train.loop.memory import is_out_of_memory
 from edgexfer.train.stand_in import write_stand_in
 
 log = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexfer.core.errors import MissingPartError, SettingsError
 from edgexfer.core.files import lock_folder
-from edgexfer.train.tracked_run import without_user
+from edgexfer.train.loop.tracked_run import without_user
 
 if TYPE_CHECKING:
     from optuna import Study

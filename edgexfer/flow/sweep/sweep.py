@@ -45,11 +45,11 @@ from edgexfer.flow.sweep.study import (
 from edgexfer.flow.sweep.trial import Work, attempt
 from edgexfer.train.at_hand import backbones_at_hand
 from edgexfer.train.backbones import BACKBONES, find_backbone
-from edgexfer.train.prepared import fitting_input_size, read_trainable
+from edgexfer.train.images.prepared import fitting_input_size, read_trainable
+from edgexfer.train.loop.tracked_run import without_user
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.strategies import find_strategy
 from edgexfer.train.task import usable_device
-from edgexfer.train.tracked_run import without_user
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

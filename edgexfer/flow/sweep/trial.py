@@ -18,9 +18,9 @@ from edgexfer.flow.sweep.space import Space, Value
 from edgexfer.flow.sweep.speed import Speeds
 from edgexfer.flow.sweep.study import kind_of
 from edgexfer.train.finetune import finetune
-from edgexfer.train.memory import is_out_of_memory
+from edgexfer.train.loop.memory import is_out_of_memory
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.settings import FinetuneSettings
-from edgexfer.train.trackers import Tracking
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

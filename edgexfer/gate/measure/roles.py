@@ -38,7 +38,7 @@ def roles_of(bundle: Bundle) -> dict[str, Role]:
         raise ArtifactError(f"cannot read {path}: {error.strerror}", "make the bundle again") from error
     except (KeyError, csv.Error) as error:
         raise ArtifactError(f"{path} is damaged: {error}", "make the bundle again") from error
-    # `split.csv` never has one image in two splits: see train/split.py.
+    # `split.csv` never has one image in two splits: see train/images/split.py.
     return {sha256: role for sha256, split in rows for role in get_args(Role) if role == split}
 
 

@@ -23,8 +23,8 @@ from edgexfer.flow.sweep import sweep as flow
 from edgexfer.flow.sweep import trial as trials_
 from edgexfer.flow.sweep.outcome import Sweep
 from edgexfer.flow.sweep.speed import Speed, Speeds
-from edgexfer.train import prepared
 from edgexfer.train.checkpoint import open_checkpoint
+from edgexfer.train.images import prepared
 from edgexfer.train.settings import FinetuneSettings
 from tests.train.pictures import picture_tree
 
@@ -113,7 +113,7 @@ def test_all_trials_divide_the_images_alike_whatever_is_found_alike_at_their_siz
 
 def test_a_training_that_is_told_to_end_ends_at_once(data: Path, tmp_path: Path) -> None:
     from edgexfer.train.finetune import finetune
-    from edgexfer.train.trackers import Tracking
+    from edgexfer.train.loop.trackers import Tracking
 
     seen: list[int] = []
 

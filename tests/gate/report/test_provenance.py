@@ -19,7 +19,7 @@ SPLIT = 'path,label,split,sha256\na/1.jpg,"a ""b""",train,{one}\na/2.jpg,ä,val,
 
 def test_the_digest_of_the_data_set_is_that_of_training(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="edgexfer.train needs the extra [train]")
-    split = pytest.importorskip("edgexfer.train.split", reason="edgexfer.train needs the extra [train]")
+    split = pytest.importorskip("edgexfer.train.images.split", reason="edgexfer.train needs the extra [train]")
     rows = [split.SplitRow("a/2.jpg", "ä", "val", "2" * 64), split.SplitRow("a/1.jpg", 'a "b"', "train", "1" * 64)]
     split.write_split(tmp_path / "split.csv", rows)
     digest, splits = split_digest(tmp_path / "split.csv")

@@ -1,0 +1,96 @@
+"""The rules of ONNX Runtime's CPU kernels: uint8 activations, and nothing left in float after its own fusion."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto, NodeProto
+
+from edgexfer.core.errors import ArtifactError
+from edgexfer.train.dialects.finding import (
+    Finding,
+    constant_scales,
+    is_weight,
+    quantizers_in,
+    scales_in,
+    weights_stored,
+)
+from edgexfer.train.dialects.onnx_graph import QUANTIZERS, Graph
+
+# What ONNX Runtime may leave beside its 8-bit kernels: it moves values, or stands at the two ends.
+_HARMLESS = {
+    "Transpose",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Softmax",
+    "Slice",
+    "Split",
+    "Gather",
+    "MaxPool",
+}
+_EIGHT_BIT_PREFIXES = ("QLinear", "QGemm", "QConv")
+
+
+def ort_findings(graph: Graph) -> Iterator[Finding]:
+    """Gives what in an INT8 graph ONNX Runtime does not run in 8 bits."""
+    yield from constant_scales(graph)
+    yield from _zero_points(graph)
+    yield from weights_stored(graph)
+    yield from _types(graph)
+    yield from _float_left(graph)
+
+
+def float_operators(model: ModelProto) -> list[NodeProto]:
+    """Returns the operators that ONNX Runtime still computes in float after fusing, softmax aside.
+
+    Raises:
+        ArtifactError: ONNX Runtime refuses to open the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        options.log_severity_level = 3
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class of its own for each kind of refusal
+            raise ArtifactError(f"ONNX Runtime does not take this file: {error}", "export the bundle again") from error
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+    allowed = {*_HARMLESS, *QUANTIZERS}
+    return [n for n in nodes if n.op_type not in allowed and not n.op_type.startswith(_EIGHT_BIT_PREFIXES)]
+
+
+def _zero_points(graph: Graph) -> Iterator[Finding]:
+    for node in quantizers_in(graph):
+        if len(node.input) < 3:
+            yield Finding("constant-scales", node.name, "it has no zero point", "give it as an initializer")
+
+
+def _types(graph: Graph) -> Iterator[Finding]:
+    for node, scale, zero in scales_in(graph):
+        if is_weight(graph, node):
+            if zero.dtype not in (np.int8, np.int32) or zero.any():
+                yield Finding("symmetric-weights", node.name, f"zero point {zero.dtype}", "int8 weights, zero point 0")
+        elif zero.dtype != np.uint8 or scale.ndim:
+            found = f"{zero.dtype}, {'per channel' if scale.ndim else 'per tensor'}"
+            yield Finding(
+                "u8-activations", node.name, f"activation is {found}", "uint8 per tensor fuses, others do not"
+            )
+
+
+def _float_left(graph: Graph) -> Iterator[Finding]:
+    try:
+        nodes = float_operators(graph.model)
+    except ArtifactError as error:
+        yield Finding("engine-opens", "model", error.message, error.hint)
+        return
+    for node in nodes:
+        remedy = "a quantizer on each side lets it fuse; see `edgexfer backbones` for networks whose layers all do"
+        yield Finding("float-operator", node.name, f"ONNX Runtime computes this {node.op_type} in float", remedy)

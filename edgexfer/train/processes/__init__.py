@@ -1,0 +1,1 @@
+"""Many processes of one run: who writes, what is shared, what the others are told."""
