@@ -10,7 +10,6 @@ Options of the target, read where its backend is "ort":
 from __future__ import annotations
 
 import importlib.util
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.cpu import saturates
 from edgexfer.core.errors import ArtifactError, BackendError, SettingsError
 from edgexfer.core.toml import from_table
 
 _INSTALL = "pip install 'edgexfer[cpu]'"
-_CPUINFO = Path("/proc/cpuinfo")
-# With one of these the CPU multiplies uint8 by int8 into 32 bits; without, into 16 bits that may overflow.
-_EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _ERRORS_OFF = 4  # they arrive as exceptions; on stderr they would be said twice
 
 
@@ -122,20 +119,9 @@ def _session_options(onnxruntime: Any, bundle: Bundle, threads: int | None) -> A
         # Its quantizers run as they are written. Fused, biases become int32 in the scale of data times weights, which
         # float16 cannot hold, and weights that were left in float get 8 bits: neither happens on the engine simulated.
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
-    if bundle.precision == "int8" and target.weight_bits == 8 and _saturates():
+    if bundle.precision == "int8" and target.weight_bits == 8 and saturates():
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings
-
-
-def _saturates() -> bool:
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    try:
-        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True  # not known, so the exact way
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return _EXACT_INT8.isdisjoint(flags.split())
 
 
 def _check_contract(session: Any, bundle: Bundle) -> None:

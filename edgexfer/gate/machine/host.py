@@ -22,28 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from edgexfer.core.cpu import cpu_fields, cpu_model
 from edgexfer.gate.machine.device_state import ROOT, device_state, memory_mib, own_cpus
 from edgexfer.gate.machine.jetson import jetpack_release, l4t_release, power_modes
 from edgexfer.gate.machine.sysfs import read_text
 
 # What decides which 8-bit kernels an engine takes; see docs/architecture.md, "Dialects".
 _ISA = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
-_ARM_PARTS = {
-    0xD03: "Cortex-A53",
-    0xD04: "Cortex-A35",
-    0xD05: "Cortex-A55",
-    0xD07: "Cortex-A57",
-    0xD08: "Cortex-A72",
-    0xD09: "Cortex-A73",
-    0xD0A: "Cortex-A75",
-    0xD0B: "Cortex-A76",
-    0xD0C: "Neoverse-N1",
-    0xD40: "Neoverse-V1",
-    0xD41: "Cortex-A78",
-    0xD42: "Cortex-A78AE",
-    0xD49: "Neoverse-N2",
-    0xD4F: "Neoverse-V2",
-}
 
 
 def host_facts(
@@ -98,20 +83,9 @@ def machine_class(facts: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def cpu_model(root: Path = ROOT) -> str | None:
-    """Returns the CPU's name: what the kernel calls it, or the core's name by its Arm part number."""
-    fields = _cpuinfo(root)
-    if name := fields.get("model name"):
-        return name
-    try:
-        return _ARM_PARTS.get(int(fields["cpu part"], 16), f"Arm part {fields['cpu part']}")
-    except (KeyError, ValueError):
-        return platform.processor() or None if root == ROOT else None
-
-
 def isa_flags(root: Path = ROOT) -> list[str]:
     """Returns those of the CPU's instruction sets that matter to 8-bit inference."""
-    fields = _cpuinfo(root)
+    fields = cpu_fields(root)
     found = set(f"{fields.get('flags', '')} {fields.get('features', '')}".split())
     return [flag for flag in _ISA if flag in found]
 
@@ -149,13 +123,3 @@ def os_name(root: Path = ROOT) -> str:
     name = match[1] if match else platform.system()
     tegra = l4t_release(root)
     return f"{name}, L4T {tegra}" if tegra else name
-
-
-def _cpuinfo(root: Path) -> dict[str, str]:
-    # The first block that has each key: the boot CPU's, and what the kernel prints after the last.
-    fields: dict[str, str] = {}
-    for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            fields.setdefault(key.strip().lower(), value.strip())
-    return fields
