@@ -11,11 +11,15 @@ The names below are imported when they are first used: `import edgexfer` itself 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 # Unless this is set before they are loaded, ONNX Runtime's wheels send events to their maker and keep an identifier of
 # the device in the home folder (microsoft/onnxruntime#29843). A device in the field shall not do so unasked.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# OpenVINO and NNCF do the same by the package openvino-telemetry (seen with 2025.2.0), which knows no such variable.
+# Both run without it: where edgexfer is imported first, it is as if it were not installed.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from edgexfer.core.bundle import Bundle, open_bundle
