@@ -83,6 +83,32 @@ def test_the_engine_tells_nobody_that_it_was_used(bundle_folder: Path, tmp_path:
     assert not list(tmp_path.rglob("deviceid"))
 
 
+@pytest.mark.parametrize(
+    ("package", "code"),
+    [
+        ("openvino", PREDICT.replace("load(sys.argv[1])", "load(sys.argv[1], backend='openvino')")),
+        (
+            "nncf",
+            "import edgexfer.train.quantizers\nfrom nncf.telemetry import telemetry\nprint(type(telemetry).__name__)",
+        ),
+    ],
+)
+def test_what_stands_on_openvino_tells_nobody_either(
+    bundle_folder: Path, tmp_path: Path, package: str, code: str
+) -> None:
+    """openvino-telemetry is brought by both packages; it writes to the home folder before it sends."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    unasked = {name: value for name, value in os.environ.items() if name not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}\nassert 'openvino' in sys.modules\n"
+    code += "assert sys.modules['openvino_telemetry'] is None"
+    command = [sys.executable, "-c", code, str(bundle_folder)]
+    environment = {**unasked, "HOME": str(tmp_path)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (ANSWER if package == "openvino" else "MagicMock\n")
+    assert not (tmp_path / "intel").exists()
+
+
 @pytest.mark.slow
 def test_prediction_in_an_empty_environment(bundle_folder: Path, tmp_path: Path) -> None:
     """Installs `.[cpu]` and nothing else into a fresh venv and predicts there, away from the checkout."""

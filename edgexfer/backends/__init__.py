@@ -8,7 +8,7 @@ A backend is a module `edgexfer/backends/<name>.py`, or an entry point of the gr
     engine_version() -> str                        such as "onnxruntime 1.31.1"
 
 One whose engine is compiled on the machine that runs it is an EngineBuilder and offers two more. Its `open_session`
-opens the engine that is there, and builds it where there is none that fits.
+opens the engine that is there; where none fits it builds one, or compiles in memory where that is a matter of seconds.
 
     build_engine(bundle, *, rebuild, progress) -> BuiltEngine
     device() -> str                                such as "Orin, compute capability 8.7"
@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.cpu import cpu_device
 from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import SettingsError, did_you_mean
 from edgexfer.core.threads import Progress
 
-BUILT_IN = ("ort", "tensorrt", "fake")
+BUILT_IN = ("ort", "openvino", "tensorrt", "fake")
 
 
 class Session(Protocol):
@@ -65,14 +66,14 @@ class EngineBuilder(Backend, Protocol):
         """Builds the engine of the bundle's chosen candidate into `engines/`, or finds the one that is there.
 
         Args:
-            bundle: any whose target names this backend.
+            bundle: any whose target names this backend, as its own or as a rival.
             rebuild: build even where an engine is there that fits.
             progress: called with (phases done, all phases known so far), from the thread that builds.
         """
         ...
 
     def device(self) -> str:
-        """Returns what decides whether an engine fits: the accelerator's name and compute capability."""
+        """Returns what decides whether an engine fits: the accelerator's name and compute capability, or the CPU."""
         ...
 
 
@@ -87,6 +88,12 @@ def missing_here(name: str) -> str | None:
 def builder_of(backend: Backend) -> EngineBuilder | None:
     """Returns the backend as one that builds engines, None where there is nothing to build."""
     return cast("EngineBuilder", backend) if hasattr(backend, "build_engine") else None
+
+
+def device_of(backend: Backend) -> str:
+    """Returns what decides which engine is the best here: the builder's device, or the CPU."""
+    builder = builder_of(backend)
+    return cpu_device() if builder is None else builder.device()
 
 
 def find_backend(name: str) -> Backend:

@@ -80,6 +80,12 @@ def tidy_engines(bundle: Bundle, key: EngineKey) -> None:
             _remove_stale(bundle.folder / ENGINES, key)
 
 
+def remove_engine(folder: Path) -> None:
+    """Removes an engine that nobody will open; as far as it may."""
+    with locked_folder(folder.parent):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def read_timing_cache(bundle: Bundle, key: EngineKey) -> bytes | None:
     """Returns what the builder measured on this machine, None where there is nothing or it is damaged."""
     path = bundle.folder / ENGINES / _timing_cache(key)

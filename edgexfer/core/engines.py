@@ -55,8 +55,8 @@ class EngineKey:
         model_sha256: of the ONNX file it was built from.
         precision: of that candidate.
         engine: name and version of the backend's engine, such as "tensorrt 10.3.0".
-        device: the accelerator's name, such as "Orin".
-        compute_capability: such as "8.7".
+        device: the accelerator's name, such as "Orin", or that of the CPU.
+        compute_capability: such as "8.7"; empty for a CPU.
         options: names and values of what else the builder was told; kept sorted.
     """
 
@@ -199,17 +199,17 @@ def _differences(old: EngineKey, new: EngineKey) -> list[str]:
     if old.engine != new.engine:
         found.append(_engine_difference(old.engine, new.engine))
     if (old.device, old.compute_capability) != (new.device, new.compute_capability):
-        gpus = [f"{key.device} ({key.compute_capability})" for key in (old, new)]
-        found.append(f"the GPU was {gpus[0]} and is {gpus[1]}")
+        before, now = (f"{k.device} ({k.compute_capability})" if k.compute_capability else k.device for k in (old, new))
+        found.append(f"the {'GPU' if new.compute_capability else 'CPU'} was {before} and is {now}")
     if old.options != new.options:
-        before, now = dict(old.options), dict(new.options)
-        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        changes = [f"{name} was {before.get(name, 'unset')} and is {now.get(name, 'unset')}" for name in names]
+        told, tells = dict(old.options), dict(new.options)
+        names = sorted(name for name in {*told, *tells} if told.get(name) != tells.get(name))
+        changes = [f"{name} was {told.get(name, 'unset')} and is {tells.get(name, 'unset')}" for name in names]
         found.append(f"options changed: {', '.join(changes)}")
     return found
 
 
 def _engine_difference(old: str, new: str) -> str:
     (old_name, _, old_version), (new_name, _, new_version) = old.partition(" "), new.partition(" ")
-    name = {"tensorrt": "TensorRT"}.get(new_name, new_name)
+    name = {"openvino": "OpenVINO", "tensorrt": "TensorRT"}.get(new_name, new_name)
     return f"{name} was {old_version if old_name == new_name else old} and is {new_version}"

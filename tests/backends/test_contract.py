@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_close_twice_then_run(backend: Backend, bundle: Bundle) -> None:
 
 def test_unknown_option_of_the_target(backend: Backend, tmp_path: Path) -> None:
     name = backend.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
-    known = {"ort": "threads", "fake": "latency_ms", "tensorrt": "workspace_mib"}[name]
+    known = {"fake": "latency_ms", "tensorrt": "workspace_mib"}.get(name, "threads")
     folder = make_bundle(tmp_path / "b.edgx", backend=name, options={known[:-1] + "x": 1})
     with pytest.raises(SettingsError, match=f"unknown key.*did you mean '{known}'"):
         backend.open_session(open_bundle(folder), threads=1)
@@ -164,6 +165,70 @@ def test_options_of_another_backend_do_not_matter(backend: Backend, tmp_path: Pa
     session = backend.open_session(open_bundle(folder), threads=1)
     assert session.run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
     session.close()
+
+
+class TestOpenVino:
+    """What holds for OpenVINO alone."""
+
+    pytestmark = pytest.mark.openvino
+
+    @pytest.fixture(autouse=True)
+    def _needs_openvino(self) -> None:
+        pytest.importorskip("openvino", reason="openvino is not installed (pip install 'edgexfer[openvino]')")
+
+    def test_damaged_model_is_named(self, bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+        bundle.model.write_bytes(b"not a network")
+        with pytest.raises(BackendError, match=r"openvino [\d.]+ refuses .*model\.onnx: "):
+            find_backend("openvino").open_session(bundle, threads=1)
+        assert capfd.readouterr() == ("", "")
+
+    def test_model_for_other_labels_is_named(self, bundle: Bundle) -> None:
+        bundle.model.write_bytes(hue_model(4, 8))
+        with pytest.raises(ArtifactError, match=r"output float32 \[.*,4\], expected float32 \['N', 3\]"):
+            find_backend("openvino").open_session(bundle, threads=1)
+
+    def test_model_that_takes_floats_is_named(self, bundle: Bundle) -> None:
+        import onnx
+
+        model = onnx.load(bundle.model)
+        model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        onnx.save(model, bundle.model)
+        with pytest.raises(ArtifactError, match=r"input float32 .*expected uint8 \['N', 8, 8, 3\]"):
+            find_backend("openvino").open_session(bundle, threads=1)
+
+    def test_not_installed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        expected = "openvino is not installed; pip install 'edgexfer[openvino]'"
+        with monkeypatch.context() as without:
+            without.setattr("importlib.util.find_spec", lambda *_: None)
+            assert find_backend("openvino").missing() == expected
+        # A folder of that name, such as one with models, is found as a package without a file.
+        (tmp_path / "openvino").mkdir()
+        monkeypatch.setattr("sys.path", [str(tmp_path)])
+        monkeypatch.delitem(sys.modules, "openvino", raising=False)
+        assert find_backend("openvino").missing() == expected
+
+    def test_threads_of_the_call_come_before_those_of_the_target(self, tmp_path: Path) -> None:
+        bundle = open_bundle(make_bundle(tmp_path / "b.edgx", backend="openvino", options={"threads": 2}))
+        backend = find_backend("openvino")
+        for threads, expected in ((None, 2), (1, 1)):
+            session = backend.open_session(bundle, threads=threads)
+            network = session._networks[1]._compiled  # type: ignore[attr-defined]
+            assert network.get_property("INFERENCE_NUM_THREADS") == expected
+
+    def test_floats_stay_floats(self, bundle: Bundle) -> None:
+        session = find_backend("openvino").open_session(bundle, threads=1)
+        network = session._networks[1]._compiled  # type: ignore[attr-defined]
+        assert network.get_property("INFERENCE_PRECISION_HINT").to_dtype() == np.float32
+
+
+def on_cpu(folder: Path, monkeypatch: pytest.MonkeyPatch, machine: str, flags: str | None) -> None:
+    """Lets this machine be one of that kind, whose CPU has those flags; None where the system does not say."""
+    if flags is not None:
+        (folder / "proc").mkdir()
+        text = f"processor: 0\nflags\t\t: {flags}\nbugs: none\n"
+        (folder / "proc" / "cpuinfo").write_text(text, encoding="utf-8")
+    monkeypatch.setattr("edgexfer.core.cpu.ROOT", folder)
+    monkeypatch.setattr("platform.machine", lambda: machine)
 
 
 def test_unknown_backend() -> None:
@@ -241,11 +306,7 @@ class TestOrt:
             weight_bits=weight_bits,
             options={"threads": 2, "allow_spinning": False},
         )
-        cpuinfo = tmp_path / "cpuinfo"
-        if flags is not None:
-            cpuinfo.write_text(f"processor: 0\nflags\t\t: {flags}\nbugs: none\n", encoding="utf-8")
-        monkeypatch.setattr("edgexfer.backends.ort._CPUINFO", cpuinfo)
-        monkeypatch.setattr("platform.machine", lambda: machine)
+        on_cpu(tmp_path, monkeypatch, machine, flags)
         entries: list[tuple[str, str]] = []
 
         class Options(onnxruntime.SessionOptions):  # type: ignore[misc]
