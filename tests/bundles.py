@@ -31,6 +31,7 @@ def make_bundle(
     labels: Sequence[str] = ("a", "b", "c"),
     size: int = 8,
     backend: str = "ort",
+    rivals: Sequence[str] = (),
     options: dict[str, Any] | None = None,
     dialect: str = "ort",
     precision: str = "float32",
@@ -50,12 +51,13 @@ def make_bundle(
     np.savez(folder / REFERENCE, pixels=pixels, probabilities=hue_probabilities(pixels, len(labels)))
     (folder / SPLIT).write_text("path,label,split,sha256\n", encoding="utf-8")
     target = Target("test", "a machine under test", backend, dialect, precision, weight_bits=weight_bits)  # type: ignore[arg-type]
+    own = {"notes": [], "rivals": list(rivals), "options": options or {}, "gates": gates or {}}
     content = {
         "name": name,
         "labels": list(labels),
         "labels_sha256": labels_digest(labels),
         "preprocess": Preprocess(size, size).to_json(),
-        "target": {**target.to_json(), "notes": [], "options": options or {}, "gates": gates or {}},
+        "target": {**target.to_json(), **own},
         "precision": precision,
         "simulated": False,
         "parent": "0" * 64,

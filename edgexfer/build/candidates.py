@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgexfer.backends import EngineBuilder
+from edgexfer.backends import builder_of, find_backend
 from edgexfer.core.agreement import TOLERANCE, agreement
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.engines import BuiltEngine
@@ -36,7 +36,7 @@ class Candidates:
 def prepare(
     bundle: Bundle,
     precisions: Sequence[str],
-    builder: EngineBuilder | None,
+    backend: str,
     *,
     rebuild: bool = False,
     progress: Progress | None = None,
@@ -44,9 +44,9 @@ def prepare(
     """Builds the engines of some candidates and compares each one's answers with the references.
 
     Args:
-        bundle: any whose target's backend is here.
+        bundle: any.
         precisions: which candidates; one that fails does not stop the others.
-        builder: the backend that compiles engines; None where the file runs as it is.
+        backend: name of the one that runs them, which is here; where it compiles engines they are built.
         rebuild: build even where an engine is there that fits.
         progress: called with (phases done, all known phases) of the engine that is being built.
 
@@ -54,13 +54,14 @@ def prepare(
         EdgexferError: none of them can run here; the first one's reason.
     """
     engines, ready, refused = [], [], {}
+    builder = builder_of(find_backend(backend))
     first: BackendError | None = None
     for precision in precisions:
         candidate = bundle.at(precision)
         try:
             if builder is not None:
                 engines.append(builder.build_engine(candidate, rebuild=rebuild, progress=progress))
-            check_references(candidate)
+            check_references(candidate, backend)
         except BackendError as error:
             # Its frames would keep a builder and its memory alive while the others are built.
             first = first or BackendError(error.message, error.hint)
@@ -72,14 +73,14 @@ def prepare(
     return Candidates(tuple(engines), tuple(ready), refused)
 
 
-def check_references(bundle: Bundle) -> None:
-    """Compares this machine's answers to the reference images with those at export.
+def check_references(bundle: Bundle, backend: str) -> None:
+    """Compares this machine's answers to the reference images, given by the backend of that name, with those at export.
 
     Raises:
         BackendError: farther than TOLERANCE, or another class where the exported network was sure.
     """
     pixels, expected = bundle.references()
-    with load(bundle) as classifier:
+    with load(bundle, backend=backend) as classifier:
         found = classifier.probabilities(pixels)
     seen = agreement(found, expected, TOLERANCE[bundle.precision])
     if not seen.holds:

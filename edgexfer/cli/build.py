@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgexfer.cli import show
-from edgexfer.cli.options import BundleArgument, PrecisionOption, RecordOption
+from edgexfer.cli.options import BundleArgument, PrecisionOption, RecordOption, ThreadsOption
 from edgexfer.cli.training import going_on_with, log_lines
 from edgexfer.core.errors import SettingsError
 
@@ -29,8 +29,9 @@ def build(
     ] = None,
     precision: PrecisionOption = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", metavar="S", help="How long each pair of candidates is timed; 6.")
+        float | None, typer.Option("--seconds", metavar="S", help="How long each pair is timed that competes; 6.")
     ] = None,
+    threads: ThreadsOption = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even where an engine is there that fits.")] = False,
     if_needed: Annotated[
         bool, typer.Option("--if-needed", help="Keep what was chosen here before; for the start of a service.")
@@ -44,7 +45,8 @@ def build(
 
     Each candidate in the bundle (FP16, INT8, INT8 with depthwise layers in FP16) becomes an engine, must answer as
     it did at export, and is timed in turns with the others. From then on `load` opens the one that was chosen.
-    Where the engine needs no compiling (ONNX Runtime), the file is checked and measured as it is.
+    Where the engine needs no compiling (ONNX Runtime), the file is checked and measured as it is, and the other
+    engines that can run it (OpenVINO) compete: one that answers alike and is surely faster is what `load` opens.
     """
     show.check_place(json_file)
     if rebuild and if_needed:
@@ -65,6 +67,7 @@ def build(
             rebuild=rebuild,
             if_needed=if_needed,
             seconds=flow.BENCH_SECONDS if seconds is None else seconds,
+            threads=threads,
             progress=moved,
         )
     if not quiet:
@@ -82,10 +85,10 @@ def print_built(made: Built) -> None:
     if made.engines:
         show.console().print(_engines(made.engines))
     else:
-        show.line(f"nothing to compile: {made.engine} runs the file as it is")
+        show.line("nothing to compile: the file runs as it is")
     print_measured(made.measured)
     show.line(made.decision)
-    show.line(f"{made.bundle.precision} is what `load` opens here", "bold green")
+    show.line(f"{made.bundle.precision} with {made.engine} is what `load` opens here", "bold green")
 
 
 def print_measured(measured: Sequence[Measured]) -> None:

@@ -12,7 +12,9 @@ BundleArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="BUNDLE", hel
 BackendOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--backend", metavar="NAME", help="Engine to run with, such as [cyan]ort[/]; by default the target's own."
+        "--backend",
+        metavar="NAME",
+        help="Engine to run with, such as [cyan]ort[/]; by default what [cyan]build[/] chose here, else the target's.",
     ),
 ]
 ThreadsOption: TypeAlias = Annotated[

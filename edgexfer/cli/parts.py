@@ -18,7 +18,7 @@ PURPOSE: dict[Part, str] = {
     "train": "fine-tune, compress, export, lint, demo",
     "sweep": "search settings: sweep (with [train])",
     "trackers": "log to MLflow, TensorBoard, Weights & Biases",
-    "openvino": "run bundles with OpenVINO",
+    "openvino": "run bundles with OpenVINO where that is faster: build",
 }
 
 

@@ -14,7 +14,7 @@ from edgexfer.cli import show
 if TYPE_CHECKING:
     from edgexfer.core.target import Target
 
-_ENGINES = {"ort": "ONNX Runtime", "tensorrt": "TensorRT"}
+_ENGINES = {"ort": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
 
 
 def targets(
@@ -112,6 +112,7 @@ def _written(target: Target) -> dict[str, str]:
     gates = [f"{name}: {_pairs(gate) if isinstance(gate, dict) else gate}" for name, gate in target.gates.items()]
     return {
         "engine": f"{_ENGINES.get(target.backend, target.backend)} {', '.join(target.engine_versions)}".strip(),
+        "or": _rivals(target),
         "precision": chosen,
         "limit": limit,
         "INT8": form if quantized else "",
@@ -120,6 +121,11 @@ def _written(target: Target) -> dict[str, str]:
         "options": _pairs(target.options),
         "gates": "; ".join(gates),
     }
+
+
+def _rivals(target: Target) -> str:
+    names = " or ".join(_ENGINES.get(name, name) for name in target.rivals)
+    return f"{names}, where that is installed and `edgexfer build` finds it faster" if names else ""
 
 
 def _pairs(table: dict[str, Any]) -> str:

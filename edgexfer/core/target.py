@@ -62,6 +62,7 @@ class Target:
         opset: the ONNX operator set version that the device's engine reads.
         weight_bits: 8; or 7 where the CPU has neither VNNI nor dot product instructions.
         max_drop: the largest loss of top-1 against float that is shipped, as a fraction (0.01 = 1 point).
+        rivals: other backends that can run the same file; `build` takes one where it is surely faster on the machine.
         float_type: what is written for the layers outside INT8; "float16" for engines that take every type from the
             file (TensorRT 11), "float32" for those that choose (TensorRT up to 10) and for CPUs.
         engine_versions: releases of the engine that the file must be legal for, oldest first, such as ("10.3", "10.7").
@@ -84,6 +85,7 @@ class Target:
     opset: int = 17
     weight_bits: int = 8
     max_drop: float = 0.01
+    rivals: tuple[str, ...] = ()
     float_type: FloatType = "float32"
     engine_versions: tuple[str, ...] = ()
     engine_pixels: Literal["uint8", "float32"] = "uint8"

@@ -40,6 +40,7 @@ def check_target(target: Target, where: str) -> None:
         raise SettingsError(f"{where}: weight_bits is {target.weight_bits}, expected 7 or 8")
     if not 0 <= target.max_drop <= 1:
         raise SettingsError(f"{where}: max_drop is {target.max_drop}, expected a fraction between 0 and 1")
+    _check_rivals(target, where)
     _check_host(target.host, where)
     _check_versions(target, where)
     _check_precision(target, where)
@@ -68,6 +69,14 @@ def has_int8(compute_capability: str) -> bool:
     """Returns whether GPUs of this compute capability, such as "8.7", compute in 8 bits."""
     capability = release(compute_capability)
     return capability >= _FIRST_INT8 and capability not in _NO_INT8
+
+
+def _check_rivals(target: Target, where: str) -> None:
+    rivals = target.rivals
+    if target.backend in rivals or len(set(rivals)) != len(rivals):
+        raise SettingsError(
+            f"{where}: rivals is {list(rivals)}, expected other backends than '{target.backend}', each once"
+        )
 
 
 def _check_host(host: dict[str, Any], where: str) -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexfer.backends import Backend, Session, builder_of, find_backend
+from edgexfer.backends import Backend, Session, find_backend, missing_here
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.engine_choice import read_choice
 from edgexfer.core.errors import ImageError, MissingPartError, SettingsError
 from edgexfer.core.prediction import Prediction
 from edgexfer.core.preprocess import Preprocess, Source, pixels
+from edgexfer.runtime.chosen import chosen_here
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
@@ -35,8 +35,8 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
 
     Args:
         bundle: folder of the bundle (every file is checked against its digest), or one that is open.
-        backend: the engine to run it with; None for the one its target names. "ort" simulates
-            a bundle of another engine on the CPU: same classes, another latency.
+        backend: the engine to run it with; None for the one that `edgexfer build` chose on this machine, else the one
+            its target names. "ort" simulates a bundle of another engine on the CPU: same classes, another latency.
         threads: CPU threads of one inference, 1 or more; None for what the target says.
 
     Raises:
@@ -48,9 +48,10 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads}, expected 1 or more")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    engine = backend_for(opened, backend)
-    opened = _as_chosen_here(opened, engine)
-    session = engine.open_session(opened, threads=threads)
+    choice = chosen_here(opened, backend)
+    if choice is not None:
+        opened, backend = opened.at(choice.precision), choice.backend
+    session = backend_for(opened, backend).open_session(opened, threads=threads)
     try:
         preprocess = opened.preprocess
         session.run(np.zeros((1, preprocess.height, preprocess.width, 3), np.uint8))
@@ -193,14 +194,14 @@ def backend_for(bundle: Bundle, wanted: str | None = None, *, otherwise: str = _
         ) from error
     reason = backend.missing()
     if reason is not None:
-        raise MissingPartError(f"{bundle.folder} cannot run here: {reason}", "" if name == "ort" else otherwise)
+        raise MissingPartError(f"{bundle.folder} cannot run here: {reason}", _instead(bundle, name, otherwise))
     return backend
 
 
-def _as_chosen_here(bundle: Bundle, backend: Backend) -> Bundle:
-    """Returns the bundle with the candidate that `edgexfer build` found best on this machine, where it has."""
-    builder = builder_of(backend)
-    if builder is None or bundle.chosen is not None:
-        return bundle
-    choice = read_choice(bundle, engine=builder.engine_version(), device=builder.device())
-    return bundle if choice is None else bundle.at(choice)
+def _instead(bundle: Bundle, missing: str, otherwise: str) -> str:
+    """Returns what to do where the backend `missing` is not here: another that runs the same file, or `otherwise`."""
+    target = bundle.target
+    rivals = [name for name in target.rivals if missing == target.backend and missing_here(name) is None]
+    if rivals:
+        return f"or let `edgexfer build {bundle.folder}` take {rivals[0]}, which is here"
+    return "" if missing in ("ort", *target.rivals) else otherwise

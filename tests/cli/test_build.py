@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.backends.tensorrt.machine import Machine
 from tests.bundles import make_bundle
@@ -40,7 +42,10 @@ def one_line(said: object) -> str:
 def test_what_is_built_is_told_and_opened(edgexfer: Terminal, bundle: Path, machine: Machine) -> None:
     said = edgexfer("build", bundle, *FAST)
     assert said.code == 0
-    for words in ("tensorrt 10.3.0, Orin, compute capability 8.7", "float32 is what `load` opens here"):
+    for words in (
+        "tensorrt 10.3.0, Orin, compute capability 8.7",
+        "float32 with tensorrt 10.3.0 is what `load` opens here",
+    ):
         assert words in said.out
     assert "float32 is built: no engine was built yet, for Orin" in said.err
     assert len(machine.builds) == 1
@@ -55,6 +60,29 @@ def test_the_record_on_standard_output_is_alone_there(edgexfer: Terminal, bundle
     record = json.loads(said.out)
     assert (record["kind"], record["engine"], record["precision"]) == ("build", "tensorrt 10.3.0", "float32")
     assert len(machine.builds) == 1
+
+
+def test_the_engine_that_was_chosen_is_told_with_the_reason(
+    edgexfer: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'edgexfer[cpu]')")
+    monkeypatch.chdir(tmp_path)
+    # Its own engine sleeps 3 ms an image; ONNX Runtime needs a fraction of that for so small a network.
+    make_bundle(tmp_path / "slow.edgx", backend="fake", rivals=["ort"], options={"latency_ms": 3})
+    said = edgexfer("build", "slow.edgx", *FAST, "--threads", "1")
+    assert said.code == 0
+    assert "nothing to compile: the file runs as it is" in said.out
+    assert re.search(r"onnxruntime [\d.]+ against fake 1: [\d.]+ times faster in inference time \(ratio", said.out)
+    assert re.search(r"float32 with onnxruntime [\d.]+ is what `load` opens here", said.out)
+    photo = tmp_path / "red.png"
+    Image.new("RGB", (20, 20), (220, 30, 30)).save(photo)
+    assert edgexfer("predict", "slow.edgx", photo).out.split()[1] == "a"
+    bench = json.loads(edgexfer("bench", "slow.edgx", *FAST, "--json", "-").out)
+    assert (bench["subject"]["backend"], bench["subject"]["simulated"]) == ("ort", False)
+    own = json.loads(edgexfer("bench", "slow.edgx", *FAST, "--backend", "fake", "--json", "-").out)
+    assert own["subject"]["engine"] == "fake 1"
+    kept = edgexfer("build", "slow.edgx", "--if-needed")
+    assert "was chosen on this machine before, with onnxruntime" in kept.out
 
 
 def test_no_tensorrt_on_the_machine(edgexfer: Terminal, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.engine_choice import write_choice
+from edgexfer.core.engine_choice import EngineChoice, write_choice
 from edgexfer.core.engine_store import (
     check_writable,
     read_timing_cache,
@@ -255,7 +255,7 @@ class TestStoring:
         for write in (
             lambda: check_writable(bundle),
             lambda: store_engine(bundle, KEY, ENGINE, build_seconds=1),
-            lambda: write_choice(bundle, "float32", engine="e", device="d", reason=""),
+            lambda: write_choice(bundle, EngineChoice("float32", "ort", "e", "d", ("e",)), reason=""),
         ):
             with pytest.raises(EdgexferError, match="cannot write") as caught:
                 write()  # type: ignore[no-untyped-call]

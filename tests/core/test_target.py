@@ -153,3 +153,16 @@ def test_releases_are_compared_as_numbers() -> None:
     assert release("10.16.2") > release("10.3.0.30") > release("8.6.1")
     with pytest.raises(ValueError, match="is no release"):
         release("10")
+
+
+@pytest.mark.parametrize("rivals", ['["ort"]', '["openvino", "openvino"]'])
+def test_a_rival_is_another_engine_and_named_once(tmp_path: Path, rivals: str) -> None:
+    with pytest.raises(SettingsError, match=r"rivals is .*, expected other backends than 'ort', each once"):
+        load_target(profile(tmp_path, f'backend = "ort"\ndialect = "ort"\nrivals = {rivals}\n'))
+
+
+def test_a_snapshot_from_before_there_were_rivals_has_none() -> None:
+    snapshot = load_target("x86-cpu").to_json()
+    assert target_from_json(snapshot).rivals == ("openvino",)
+    del snapshot["rivals"]
+    assert target_from_json(snapshot).rivals == ()

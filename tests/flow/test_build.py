@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgexfer.core.bundle import MODEL, open_bundle
+from edgexfer.core.cpu import cpu_device
 from edgexfer.core.errors import ArtifactError, BackendError, EdgexferError, SettingsError
 from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice
@@ -19,6 +20,7 @@ from edgexfer.flow.ship import write_shipped
 from edgexfer.gate.measure.measured import measured_from_json, read_measured
 from edgexfer.runtime.classifier import load
 from tests.backends.tensorrt.machine import Machine
+from tests.bundles import make_bundle
 from tests.train.exports import Exports
 
 pytestmark = pytest.mark.train
@@ -99,7 +101,7 @@ def test_without_images_the_accuracy_is_that_of_the_export_and_that_is_said(bund
 def test_the_record_can_be_read_back(exports: Exports, bundle: Path, machine: Machine) -> None:
     made = build(bundle, data=exports.data, seconds=SECONDS)
     record = json.loads(json.dumps(made.to_json(), allow_nan=False))
-    assert (record["kind"], record["format_version"]) == ("build", 1)
+    assert (record["kind"], record["format_version"]) == ("build", 2)
     assert record["precision"] == made.bundle.precision
     assert [engine["precision"] for engine in record["engines"]] == PRECISIONS
     assert tuple(measured_from_json(item, "here") for item in record["records"]) == made.measured
@@ -225,9 +227,18 @@ def test_the_chosen_candidate_becomes_the_model_and_the_others_go_along(
 def test_a_bundle_that_needs_no_engine_is_checked_and_measured(exports: Exports, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exports.ort.bundle.folder, tmp_path / "x86.edgx"))
     made = build(folder, data=exports.data, seconds=SECONDS)
-    assert (made.engines, made.device, made.bundle.precision) == ((), "", "int8")
-    assert made.decision == "int8 is all that this bundle holds"
+    assert (made.engines, made.device, made.bundle.precision) == ((), cpu_device(), "int8")
+    assert made.decision.startswith("int8 is all that this bundle holds; openvino ")
     assert made.measured[0].latency is not None
-    assert not (folder / "engines").exists()
+    assert [path.name for path in (folder / "engines").iterdir()] == ["chosen.json"]
+    with load(folder) as classifier:
+        assert classifier.backend == made.backend
     with pytest.raises(EdgexferError, match="does not exist"):
         build(tmp_path / "nothing.edgx")
+
+
+def test_nothing_is_kept_where_there_is_nothing_to_choose(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b.edgx")
+    made = build(folder, seconds=SECONDS)
+    assert (made.backend, made.device, made.decision) == ("ort", "", "float32 is all that this bundle holds")
+    assert not (folder / "engines").exists()

@@ -91,7 +91,7 @@ def propose(
         seconds: how long latency is measured, more than 0; at least 24 turns are taken.
         threads: CPU threads of one inference; None for what the target says.
         images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
-        backend: the engine; None for the one the target names.
+        backend: the engine; None for the one that `load` takes.
         progress: called with (done, all): images, seconds of measuring, processes, then turns in which power is read.
 
     Raises:

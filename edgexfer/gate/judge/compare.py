@@ -77,6 +77,7 @@ def compare(
     seconds: float = SECONDS,
     images: str | Path | None = None,
     backend: str | None = None,
+    against_backend: str | None = None,
     step: str = "inference",
     progress: Progress | None = None,
 ) -> Comparison:
@@ -88,7 +89,8 @@ def compare(
         threads: CPU threads of one inference, for both.
         seconds: how long to measure, opening and warm-up included, more than 0; at least 8 blocks are made.
         images: a folder with images for both; None for the reference pixels of `bundle` as JPEGs of 640 x 480.
-        backend: the engine, for both; None for the one each target names.
+        backend: the engine, for both; None for the one that `load` takes for each.
+        against_backend: the engine for `against`, where it is another one than that of `bundle`.
         step: which of STEPS is compared.
         progress: called with (seconds of measuring, all of them).
 
@@ -98,12 +100,19 @@ def compare(
         EdgexferError: what `load` raises.
     """
     check_seconds(seconds)
-    with load(bundle, backend=backend, threads=threads) as a, load(against, backend=backend, threads=threads) as b:
+    engines = (backend, against_backend or backend)
+    with (
+        load(bundle, backend=engines[0], threads=threads) as a,
+        load(against, backend=engines[1], threads=threads) as b,
+    ):
         subjects = tuple(subject_of(classifier) for classifier in (a, b))
         bundles = (a.bundle, b.bundle)
     files, description = encoded_images(bundles[0], images)
     host = host_facts(engine=subjects[0].engine, threads=threads)
-    openers = [partial(bundle_side, one, files, backend=backend, threads=threads) for one in bundles]
+    openers = [
+        partial(bundle_side, one, files, backend=engine, threads=threads)
+        for one, engine in zip(bundles, engines, strict=True)
+    ]
     turns = Turns(openers, threads=threads)
     while turns.seconds < seconds or len(turns.sides[0]["total"]) < _LEAST_BLOCKS:
         turns.more(min(ROUND_SECONDS, seconds))

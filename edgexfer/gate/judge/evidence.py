@@ -66,7 +66,7 @@ class Evidence:
             data: a folder of class folders, or a CSV with path,label.
             threads: CPU threads of one inference; None for what the target says.
             images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
-            backend: the engine; None for the one the target names.
+            backend: the engine; None for the one that `load` takes.
             seed: of all that is drawn.
             progress: called with (done, all): images while a network is asked about `data`, fresh processes, turns in
                 which power is read.

@@ -53,7 +53,7 @@ def judge(
         seconds: how long latency is measured at most, more than 0.
         threads: CPU threads of one inference; None for what the target says.
         images: a folder with images to measure latency with; None for the bundle's reference pixels as JPEGs.
-        backend: the engine; None for the one the target names.
+        backend: the engine; None for the one that `load` takes.
         progress: called with (done, all): images while a network is asked about `data`, then seconds of measuring.
         evidence: what was measured before, to be gone on with.
 

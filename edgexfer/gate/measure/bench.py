@@ -42,7 +42,7 @@ def bench(
         threads: CPU threads of one inference; None for what the target says.
         seconds: how long to measure after the warm-up, more than 0; at least 30 calls are made.
         images: a folder with images; None for the bundle's reference pixels as JPEGs of 640 x 480.
-        backend: the engine; None for the one the target names.
+        backend: the engine; None for the one that `load` takes.
         progress: called with (seconds since the warm-up, all seconds), at most ten times a second.
 
     Raises:

@@ -47,7 +47,7 @@ def evaluate(
     Args:
         bundle: its folder, or one that is open (it stays open).
         data: a folder of class folders, or a CSV with path,label.
-        backend: the engine; None for the one its target names. Of no effect where `bundle` is a Classifier.
+        backend: the engine; None for the one that `load` takes. Of no effect where `bundle` is a Classifier.
         threads: CPU threads of one inference; None for what the target says. As `backend`.
         split: "train", "val", "test", "new" or "all"; None for the images held out the most (gate/measure/roles.py).
         partial: accept that some of the bundle's classes do not occur.

@@ -70,7 +70,7 @@ def start(
 
     Args:
         bundle: its folder, or one that is open.
-        backend: the engine; None for the one the target names.
+        backend: the engine; None for the one that `load` takes.
         threads: CPU threads of one inference; None for what the target says.
         patience_seconds: after so long the process is ended.
 
@@ -126,7 +126,7 @@ def started_in_turns(
     Args:
         bundles: one or more.
         processes: of each bundle.
-        backend: the engine, for all; None for the one each target names.
+        backend: the engine, for all; None for the one that `load` takes for each.
         threads: CPU threads of one inference, for all.
         progress: called with (processes that have ended, all processes).
 

@@ -36,7 +36,7 @@ class Subject:
         target: name of the device profile that it was made for.
         backend: name of the backend that ran it.
         engine: name and version of the inference engine.
-        simulated: True where the target names another backend than the one that ran.
+        simulated: True where the target names neither as its own nor as a rival the backend that ran.
     """
 
     bundle: str
@@ -58,7 +58,7 @@ def subject_of(classifier: Classifier) -> Subject:
         bundle.target.name,
         backend,
         find_backend(backend).engine_version(),
-        simulated=backend != bundle.target.backend,
+        simulated=backend not in (bundle.target.backend, *bundle.target.rivals),
     )
 
 
