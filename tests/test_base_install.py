@@ -89,7 +89,7 @@ def test_the_engine_tells_nobody_that_it_was_used(bundle_folder: Path, tmp_path:
         ("openvino", PREDICT.replace("load(sys.argv[1])", "load(sys.argv[1], backend='openvino')")),
         (
             "nncf",
-            "import edgexfer.train.quantizers\nfrom nncf.telemetry import telemetry\nprint(type(telemetry).__name__)",
+            "import edgexfer.train.quantize.quantizers\nfrom nncf.telemetry import telemetry\nprint(type(telemetry).__name__)",
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_what_stands_on_openvino_tells_nobody_either(
     """openvino-telemetry is brought by both packages; it writes to the home folder before it sends."""
     pytest.importorskip(package, reason=f"{package} is not installed")
     unasked = {name: value for name, value in os.environ.items() if name not in ("CI", "TF_BUILD", "JENKINS_URL")}
-    code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}\nassert 'openvino' in sys.modules\n"
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}\nassert {package!r} in sys.modules\n"
     code += "assert sys.modules['openvino_telemetry'] is None"
     command = [sys.executable, "-c", code, str(bundle_folder)]
     environment = {**unasked, "HOME": str(tmp_path)}
