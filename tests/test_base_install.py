@@ -89,7 +89,10 @@ def test_the_engine_tells_nobody_that_it_was_used(bundle_folder: Path, tmp_path:
         ("openvino", PREDICT.replace("load(sys.argv[1])", "load(sys.argv[1], backend='openvino')")),
         (
             "nncf",
-            "import edgexfer.train.quantize.quantizers\nfrom nncf.telemetry import telemetry\nprint(type(telemetry).__name__)",
+            (
+                "import edgexfer.train.quantize.quantizers\n"
+                "from nncf.telemetry import telemetry\nprint(type(telemetry).__name__)"
+            ),
         ),
     ],
 )

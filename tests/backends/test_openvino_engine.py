@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,23 @@ def test_a_cpu_on_which_products_overflow(
         with pytest.raises(BackendError, match="this CPU has no VNNI") as caught:
             attempt()
         assert "--backend ort" in caught.value.hint
+
+
+def test_ctrl_c_arrives_where_networks_came_and_went(bundle_folder: Path) -> None:
+    """The engine gives the thread a signal stack of its own; where that is freed, the next signal ends the process."""
+    code = """
+import os, signal, sys, time
+from edgexfer import load, open_bundle
+references = open_bundle(sys.argv[1]).references()[0][:3]
+for _ in range(4):
+    with load(sys.argv[1], backend="openvino", threads=1) as classifier:
+        classifier.probabilities(references)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    command = [sys.executable, "-c", code, str(bundle_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

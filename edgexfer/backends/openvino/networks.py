@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import cache
 from typing import Any
 
 from edgexfer.backends.openvino.model import check_contract, mark_pixels_as_quantized
@@ -18,6 +20,24 @@ from edgexfer.core.errors import ArtifactError, BackendError
 ANY = -1
 """The batch of the network that takes batches of any size."""
 _LENGTH_BYTES = 8
+_ONE_AT_A_TIME = threading.Lock()  # `cache` alone would let two threads make two
+
+
+def core() -> Any:
+    """Returns the one core of this process, which is never freed.
+
+    Loading the CPU plugin gives the thread a signal stack, and freeing it leaves the thread with one that is freed: the
+    next Ctrl-C would end the process by SIGSEGV, since Python's handlers run on it (seen with 2026.4.1).
+    """
+    with _ONE_AT_A_TIME:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
 
 
 def compile_network(bundle: Bundle, batch: int, properties: dict[str, str]) -> Any:
@@ -38,7 +58,7 @@ def compile_network(bundle: Bundle, batch: int, properties: dict[str, str]) -> A
         model.reshape([batch, bundle.preprocess.height, bundle.preprocess.width, 3])
         if "int8" in bundle.precision:
             mark_pixels_as_quantized(model)
-        return openvino.Core().compile_model(model, "CPU", properties)
+        return core().compile_model(model, "CPU", properties)
     except ArtifactError:
         raise
     except Exception as error:  # each frontend has classes of its own
@@ -54,10 +74,8 @@ def import_network(bundle: Bundle, data: bytes, properties: dict[str, str]) -> A
     Raises:
         BackendError: OpenVINO refuses it.
     """
-    import openvino
-
     try:
-        return openvino.Core().import_model(data, "CPU", properties)
+        return core().import_model(data, "CPU", properties)
     except RuntimeError as error:
         raise BackendError(
             f"OpenVINO refuses the engine of {bundle.folder}: {one_line(error)}",
