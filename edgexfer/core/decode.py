@@ -50,7 +50,7 @@ def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.
         source: path, bytes of an image file, PIL image, or array: uint8 or uint16, [H, W], [H, W, 1],
             [H, W, 3] RGB or [H, W, 4] RGBA. An image that was passed in is never changed.
         at_least: (height, width) that the caller needs. A JPEG may come back smaller than its file
-            says, but never smaller than twice this.
+            says, but never smaller than this.
 
     Returns:
         An image of mode RGB; `source` itself where it is one already.
@@ -143,7 +143,7 @@ def _from_file(file: IO[bytes], name: str, at_least: tuple[int, int] | None) -> 
     _check_pixels(image, name)
     if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
         height, width = at_least if _orientation(image) < 5 else at_least[::-1]
-        image.draft(None, (2 * width, 2 * height))
+        image.draft(None, (width, height))
     return _finish(image, name)
 
 

@@ -183,8 +183,8 @@ def _decode(data: bytes, at_least: tuple[int, int] | None) -> Image.Image:
 
 
 def _may_be_scaled(image: Image.Image, at_least: tuple[int, int] | None) -> bool:
-    # `decode` scales to no less than twice `at_least`. Reading the header again costs as much as a small image.
-    return at_least is not None and image.width >= 2 * at_least[1] and image.height >= 2 * at_least[0]
+    # `decode` scales to no less than `at_least`. Reading the header again costs as much as a small image.
+    return at_least is not None and image.width >= at_least[1] and image.height >= at_least[0]
 
 
 def _copies(usable: Sequence[Usable]) -> list[tuple[Usable, ...]]:

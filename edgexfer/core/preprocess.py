@@ -21,7 +21,9 @@ from edgexfer.core.toml import from_table
 
 __all__ = ["MAX_PIXELS", "Preprocess", "Source", "decode", "pixels", "resize_image"]
 
-VERSION = 1
+VERSION = 2
+_DECODED_AT_LEAST = {1: 2, 2: 1}
+"""How many times the network's size a JPEG has at least that its decoder scales, by version of the definition."""
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -35,7 +37,9 @@ class Preprocess:
         resize: "cover" scales the image to fill height x width and cuts what hangs over, evenly on
             both sides; "stretch" keeps all of it and gives up the ratio of its sides.
         interpolation: of the resize, antialiased.
-        version: of this definition; another one gives other pixels.
+        version: of this definition; another one gives other pixels. Version 1 let a JPEG's decoder scale it to no less
+            than twice the network's size, version 2 to no less than that size, which takes half the time and costs no
+            accuracy (docs/benchmarks.md).
     """
 
     height: int
@@ -47,6 +51,14 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise SettingsError(f"preprocess has size {self.height} x {self.width}, expected 1 pixel or more")
+        if self.version not in _DECODED_AT_LEAST:
+            raise SettingsError(f"preprocess has version {self.version}, expected {VERSION}")
+
+    @property
+    def at_least(self) -> tuple[int, int]:
+        """Height and width that an image must have when it comes from its decoder, where its file is as large."""
+        times = _DECODED_AT_LEAST[self.version]
+        return times * self.height, times * self.width
 
     def to_json(self) -> dict[str, Any]:
         """Returns what an artifact's manifest records."""
@@ -63,9 +75,9 @@ class Preprocess:
         if not isinstance(record, dict):
             raise ArtifactError(f"preprocess is {record!r}, expected a JSON object", "make the artifact again")
         version = record.get("version")
-        if version != VERSION:
+        if version not in _DECODED_AT_LEAST:
             raise ArtifactError(
-                f"preprocess has version {version}, this edgexfer knows {VERSION}",
+                f"preprocess has version {version}, this edgexfer knows {' and '.join(map(str, _DECODED_AT_LEAST))}",
                 "install the version of edgexfer that wrote it, or make the artifact again with this one",
             )
         return from_table(cls, record, "preprocess")
@@ -90,7 +102,7 @@ def pixels(source: Source, preprocess: Preprocess) -> NDArray[np.uint8]:
         if array.shape[:2] == (preprocess.height, preprocess.width):
             return array
         return resize_image(Image.fromarray(array), preprocess)
-    return resize_image(decode(source, at_least=(preprocess.height, preprocess.width)), preprocess)
+    return resize_image(decode(source, at_least=preprocess.at_least), preprocess)
 
 
 def resize_image(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ def test_golden_vectors(name: str) -> None:
     found = pixels(as_source(name, source), CASES[name][1])
     same_major = made_by.partition(".")[0] == PIL.__version__.partition(".")[0]
     # A JPEG decoder may round differently from one build of libjpeg to the next.
-    allowed = 0 if same_major and name != "jpeg" else 1
+    allowed = 0 if same_major and not name.startswith("jpeg") else 1
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).max() <= allowed
 
@@ -104,7 +104,19 @@ def test_large_jpeg_by_draft_is_close_to_the_whole_decode() -> None:
     preprocess = Preprocess(96, 96)
     quick = pixels(buffer.getvalue(), preprocess).astype(int)
     whole = resize_image(decode(buffer.getvalue()), preprocess).astype(int)
-    assert np.abs(quick - whole).mean() < 1.5
+    assert np.abs(quick - whole).mean() < 3  # of waves that nearly vanish at this size
+
+
+def test_bundles_of_the_first_version_keep_their_pixels() -> None:
+    """Their decoder scales to no less than twice the size; to change that would change a shipped network's answers."""
+    buffer = io.BytesIO()
+    Image.fromarray(synthetic(400, 600, 3)).save(buffer, "JPEG", quality=92)
+    first, second = Preprocess(96, 96, version=1), Preprocess(96, 96)
+    assert Preprocess.from_json(first.to_json()) == first
+    halved, quartered = (decode(buffer.getvalue(), at_least=one.at_least) for one in (first, second))
+    assert (halved.size, quartered.size) == ((300, 200), (150, 100))
+    assert np.array_equal(pixels(buffer.getvalue(), first), resize_image(halved, first))
+    assert np.array_equal(pixels(buffer.getvalue(), second), resize_image(quartered, second))
 
 
 @pytest.mark.parametrize("kind", ["bicubic", "bilinear"])
@@ -131,14 +143,14 @@ def test_json_round_trip() -> None:
         "width": 48,
         "resize": "stretch",
         "interpolation": "bilinear",
-        "version": 1,
+        "version": 2,
     }
 
 
 def test_json_of_another_kind_is_refused() -> None:
     good = Preprocess(8, 8).to_json()
-    with pytest.raises(ArtifactError, match="version 2, this edgexfer knows 1"):
-        Preprocess.from_json({**good, "version": 2})
+    with pytest.raises(ArtifactError, match="version 3, this edgexfer knows 1 and 2"):
+        Preprocess.from_json({**good, "version": 3})
     with pytest.raises(ArtifactError, match="version None"):
         Preprocess.from_json({"height": 8, "width": 8})
     with pytest.raises(ArtifactError, match="expected a JSON object"):

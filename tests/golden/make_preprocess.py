@@ -1,8 +1,9 @@
-"""Writes preprocess.npz beside itself: synthetic images and the pixels that version 1 makes of them.
+"""Writes preprocess.npz beside itself: synthetic images and the pixels that are made of them.
 
     python tests/golden/make_preprocess.py
 
 Run it only where Preprocess gets a new version: what is recorded is what every bundle relies on.
+Versions differ in JPEGs alone; both are recorded.
 Arrays: `<case>.source` uint8 [h, w, 3] or the uint8 bytes of a JPEG, `<case>.expected` uint8 [H, W, 3], and
 `pillow`, the version that made them.
 """
@@ -30,6 +31,7 @@ CASES: dict[str, tuple[tuple[int, int], Preprocess]] = {
     "enlarged": ((10, 13), Preprocess(32, 32)),
     "same": ((32, 32), Preprocess(32, 32)),
     "far-larger": ((140, 211), Preprocess(32, 32)),
+    "jpeg-version-1": ((300, 400), Preprocess(32, 32, version=1)),
     "jpeg": ((300, 400), Preprocess(32, 32)),
 }
 
@@ -45,7 +47,7 @@ def synthetic(height: int, width: int, seed: int) -> NDArray[np.uint8]:
 
 def as_source(name: str, array: NDArray[np.uint8]) -> Any:
     """Returns what is given to `pixels`: the bytes of a JPEG, or the image itself."""
-    return array.tobytes() if name == "jpeg" else array
+    return array.tobytes() if name.startswith("jpeg") else array
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
     arrays: dict[str, Any] = {"pillow": np.array(PIL.__version__)}
     for seed, (name, ((height, width), preprocess)) in enumerate(CASES.items()):
         source = synthetic(height, width, seed)
-        if name == "jpeg":
+        if name.startswith("jpeg"):
             buffer = io.BytesIO()
             Image.fromarray(source).save(buffer, "JPEG", quality=90)
             source = np.frombuffer(buffer.getvalue(), np.uint8)

@@ -102,7 +102,7 @@ def timed_call(
     """Classifies one encoded image; returns the nanoseconds of each step."""
     preprocess = classifier.preprocess
     start = clock()
-    image = decode(data, at_least=(preprocess.height, preprocess.width))
+    image = decode(data, at_least=preprocess.at_least)
     decoded = clock()
     pixels = resize_image(image, preprocess)
     resized = clock()

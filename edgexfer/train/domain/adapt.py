@@ -175,7 +175,7 @@ def _labelled_target(task: Task) -> tuple[PixelCache, NDArray[np.int64]] | None:
         )
     cache = PixelCache(len(dataset.samples), task.prepared.cache.preprocess)
     try:
-        intake = inspect(dataset, at_least=(cache.preprocess.height, cache.preprocess.width), on_image=cache.keep)
+        intake = inspect(dataset, at_least=cache.preprocess.at_least, on_image=cache.keep)
         if not intake.samples:
             raise DataError(f"{task.settings.target_val} has no image that can be used")
         cache.select(np.array([item.index for item in intake.samples], dtype=np.int64))

@@ -127,7 +127,7 @@ class PixelCache:
 
         Args:
             row: 0-based.
-            image: as `core.decode.decode(..., at_least=(height, width))` returns it.
+            image: as `core.decode.decode(..., at_least=preprocess.at_least)` returns it.
         """
         self._array()[row] = resize_image(image, self.preprocess)
         self._written[row] = True

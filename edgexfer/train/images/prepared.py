@@ -130,7 +130,7 @@ def prepare(
             looks.keep(index, image)
 
     try:
-        intake = inspect(dataset, at_least=(preprocess.height, preprocess.width), on_image=keep, progress=progress)
+        intake = inspect(dataset, at_least=preprocess.at_least, on_image=keep, progress=progress)
         for item in intake.rejected[:_LISTED]:
             log.warning("left out: %s %s", item.path, item.reason)
         if len(intake.rejected) > _LISTED:
@@ -154,9 +154,7 @@ def prepare_again(
     """
     cache = PixelCache(len(dataset.samples), preprocess)
     try:
-        intake = inspect(
-            dataset, at_least=(preprocess.height, preprocess.width), on_image=cache.keep, progress=progress
-        )
+        intake = inspect(dataset, at_least=preprocess.at_least, on_image=cache.keep, progress=progress)
         by_name = {item.name: item for item in intake.samples}
         changed = [row.path for row in rows if row.path not in by_name or by_name[row.path].sha256 != row.sha256]
         if changed:

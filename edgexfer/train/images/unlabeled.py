@@ -52,7 +52,7 @@ def decode_unlabeled(folder: Path, preprocess: Preprocess, progress: Progress | 
     try:
         intake = inspect(
             Dataset(folder, samples, ("",)),
-            at_least=(preprocess.height, preprocess.width),
+            at_least=preprocess.at_least,
             on_image=cache.keep,
             progress=progress,
         )

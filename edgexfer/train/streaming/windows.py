@@ -99,7 +99,7 @@ class Windows:
         count = min(len(self._rows), int(firsts[-1]))
         staged = PixelCache(max(count, 1), cache.preprocess)
         ids = np.full(count, -1, dtype=np.int64)
-        least = (cache.preprocess.height, cache.preprocess.width)
+        least = cache.preprocess.at_least
 
         def one(number: int) -> None:
             block, positions = drawn[number]
