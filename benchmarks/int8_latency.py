@@ -1,12 +1,14 @@
-"""A bundle's INT8 network against ONNX Runtime's own static quantization of the same float network.
+"""A bundle's INT8 network against what others make of the same float network for a CPU.
 
-    python benchmarks/int8_latency.py [RUN] [--bundle BUNDLE] [--seconds S]
+    python benchmarks/int8_latency.py [RUN] [--bundle BUNDLE ...] [--threads 1,2] [--seconds S]
 
 RUN is a float checkpoint; without it one is made from scikit-learn's digits at 224 pixels (head only, a minute).
-Without --bundle the INT8 bundle is exported from RUN. Both networks run in turns in one process with one thread:
-the bundle gets uint8 pixels; `quantize_static` (QDQ, uint8 activations, int8 weights per channel, calibrated on the
-same training images) gets what it was made for, float32 planes that are normalised beforehand, outside the clock.
-Top-1 is counted on the same held-out images. The ratio of the medians should be at most 1.0.
+Without --bundle the INT8 bundle is exported from RUN; where several are given, such as a pruned one, all are timed.
+Everything runs in turns in one process. The bundle gets uint8 pixels, in every engine for CPUs that is installed; the
+others get what they were made for, float32 planes that are normalised beforehand, outside the clock: ONNX Runtime's
+`quantize_static` (QDQ, uint8 activations, int8 weights per channel), NNCF's `quantize` on the OpenVINO model, and the
+float file in both engines. All INT8 is calibrated on the same training images, top-1 counted on the same held-out
+ones. The ratio is that of the bundle's fastest engine to the fastest of the others in INT8; it should be at most 1.0.
 """
 
 from __future__ import annotations
@@ -14,26 +16,34 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from parts.cpu_peers import (
+    Run,
+    open_onnxruntime,
+    open_openvino,
+    planes_of,
+    quantize_for_onnxruntime,
+    quantize_for_openvino,
+    write_float,
+)
+from parts.machine import machine_line, use_cores, versions_of
 
+from edgexfer import load
+from edgexfer.backends import missing_here
 from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.target import load_calibration, load_target
 from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
 from edgexfer.gate.judge.interval import ratio
-from edgexfer.gate.measure.turns import Blocks, Turns
+from edgexfer.gate.measure.turns import Blocks, Side, Turns
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
-from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.finetune import dataset_of, finetune
 from edgexfer.train.images.pixel_cache import PixelCache
 from edgexfer.train.quantize.calibrate import calibration_rows
@@ -41,52 +51,113 @@ from edgexfer.train.settings import FinetuneSettings
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path)
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--bundle", type=Path, nargs="+", default=[])
+    parser.add_argument("--threads", default="1")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each network")
     arguments = parser.parse_args()
+    threads = [int(count) for count in arguments.threads.split(",")]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = open_checkpoint(arguments.run or _digits_run(Path(folder)))
-        bundle = open_bundle(arguments.bundle) if arguments.bundle else _int8_bundle(checkpoint, Path(folder))
-        measure(checkpoint, bundle, Path(folder), arguments.seconds)
+        bundles = [open_bundle(one) for one in arguments.bundle] or [_int8_bundle(checkpoint, Path(folder))]
+        images = _Images(checkpoint, bundles[0])
+        files = _peers(checkpoint, images.calibration, Path(folder))
+        for count in threads:
+            measure(bundles, files, images, count, arguments.seconds)
+    cores = use_cores(max(threads))
+    print("\n" + machine_line(cores, versions_of("onnxruntime", "openvino", "nncf", "torch", "numpy")))
 
 
-def measure(checkpoint: Checkpoint, bundle: Bundle, folder: Path, seconds: float) -> float:
-    """Prints latency and accuracy of the three networks; returns bundle / quantize_static, the ratio of the medians."""
-    network = checkpoint.float_network()
-    train = calibration_rows(checkpoint.rows, load_calibration(bundle.target.calibration))
-    held_out = [i for i, row in enumerate(checkpoint.rows) if row.split == "test"]
-    held_out = held_out or [i for i, row in enumerate(checkpoint.rows) if row.split == "val"]
-    root = dataset_of(checkpoint, None).root
-    with PixelCache(len(checkpoint.rows), checkpoint.preprocess) as cache:
-        cache.fill([root / row.path for row in checkpoint.rows])
-        calibration, pixels = cache[train], cache[held_out]
-    truth = np.array([checkpoint.labels.index(checkpoint.rows[i].label) for i in held_out])
-    float_file = _float_onnx(network, checkpoint, folder / "float.onnx")
-    static_file = _static_int8(float_file, network, calibration, folder)
-    planes = _planes(network, pixels)
-    sessions = {
-        "edgexfer bundle": (_session(bundle.model), pixels),
-        "quantize_static": (_session(static_file), planes),
-        "float": (_session(float_file), planes),
+class _Images:
+    """Pixels of the calibration images, of those held out, and the classes of the latter."""
+
+    def __init__(self, checkpoint: Checkpoint, bundle: Bundle) -> None:
+        train = calibration_rows(checkpoint.rows, load_calibration(bundle.target.calibration))
+        held_out = [i for i, row in enumerate(checkpoint.rows) if row.split == "test"]
+        held_out = held_out or [i for i, row in enumerate(checkpoint.rows) if row.split == "val"]
+        root = dataset_of(checkpoint, None).root
+        with PixelCache(len(checkpoint.rows), checkpoint.preprocess) as cache:
+            cache.fill([root / row.path for row in checkpoint.rows])
+            pixels, self.pixels = cache[train], cache[held_out]
+        self.truth = np.array([checkpoint.labels.index(checkpoint.rows[i].label) for i in held_out])
+        network = checkpoint.float_network()
+        self.calibration, self.planes = planes_of(network, pixels), planes_of(network, self.pixels)
+
+
+def _peers(checkpoint: Checkpoint, calibration: NDArray[np.float32], folder: Path) -> dict[str, Path]:
+    plain = write_float(checkpoint.float_network(), checkpoint.preprocess.height, folder / "float.onnx")
+    files = {
+        "quantize_static, ONNX Runtime": quantize_for_onnxruntime(plain, calibration, folder / "static.onnx"),
+        "float, ONNX Runtime": plain,
     }
-    samples = _in_turns(sessions, seconds)
-    print(
-        f"{checkpoint.folder.name}: {checkpoint.backbone.name} at {checkpoint.preprocess.height}, one thread, "
-        f"{len(held_out)} held-out images"
-    )
-    print(f"{'network':18}{'p50 ms':>9}{'p95 ms':>9}{'MB':>7}{'top-1':>9}")
-    files = {"edgexfer bundle": bundle.model, "quantize_static": static_file, "float": float_file}
-    for name, (session, inputs) in sessions.items():
-        p50, p95 = np.percentile(samples[name]["total"], [50, 95]) / 1e6
-        top1 = np.mean([_run(session, inputs[i : i + 1]).argmax() == truth[i] for i in range(len(truth))])
-        print(f"{name:18}{p50:9.3f}{p95:9.3f}{files[name].stat().st_size / 1e6:7.2f}{100 * top1:8.2f} %")
-    ours, theirs = samples["edgexfer bundle"], samples["quantize_static"]
-    found = ratio(ours, theirs, lambda calls: float(np.median(calls["total"])), confidence=0.95)
-    print(f"bundle / quantize_static: {found.value:.3f} (95 % confidence: {found.low:.3f} to {found.high:.3f})")
-    return found.value
+    if missing_here("openvino") is None:
+        files["NNCF on the OpenVINO model"] = quantize_for_openvino(plain, calibration, folder / "openvino.xml")
+        files["float, OpenVINO"] = plain
+    return files
+
+
+def measure(bundles: list[Bundle], files: dict[str, Path], images: _Images, threads: int, seconds: float) -> None:
+    """Times all networks in turns, prints their table and each bundle's ratio to the fastest INT8 of the others."""
+    openers: dict[str, Any] = {}
+    for bundle in bundles:
+        for engine, name in (("ort", "ONNX Runtime"), ("openvino", "OpenVINO")):
+            if missing_here(engine) is None:
+                title = f"{bundle.manifest['name']}, {name}"
+                openers[title] = partial(_bundle_side, bundle, engine, threads, images.pixels)
+    for title, file in files.items():
+        opened = open_openvino if "OpenVINO" in title else open_onnxruntime
+        openers[title] = partial(_file_side, opened, file, threads, images.planes)
+    turns = Turns(list(openers.values()), threads=threads)
+    while turns.seconds < seconds * len(openers):
+        turns.more()
+    samples: dict[str, Blocks] = dict(zip(openers, turns.sides, strict=True))
+    print(f"\n{len(images.truth)} held-out images, threads: {threads}\n")
+    print("| network | p50 ms | p95 ms | top-1 |\n|---|---|---|---|")
+    for title, opener in openers.items():
+        p50, p95 = np.percentile(samples[title]["total"], [50, 95]) / 1e6
+        with opener() as side:
+            top1 = np.mean([side.answer(i).argmax() == label for i, label in enumerate(images.truth)])
+        print(f"| {title} | {p50:.3f} | {p95:.3f} | {100 * top1:.2f} % |", flush=True)
+    others = [title for title in files if not title.startswith("float")]
+    best = min(others, key=lambda title: float(np.median(samples[title]["total"])))
+    for bundle in bundles:
+        own = [title for title in openers if title.startswith(f"{bundle.manifest['name']}, ")]
+        fastest = min(own, key=lambda title: float(np.median(samples[title]["total"])))
+        found = ratio(samples[fastest], samples[best], _median, confidence=0.95)
+        print(f"\n{fastest} / {best}: {found.value:.3f} (95 % confidence: {found.low:.3f} to {found.high:.3f})")
+
+
+def _median(calls: Blocks) -> float:
+    return float(np.median(calls["total"]))
+
+
+class _Timed:
+    """One network as a side for `Turns`."""
+
+    def __init__(self, run: Run, inputs: NDArray[Any]) -> None:
+        self._run, self._inputs = run, inputs
+
+    def __call__(self, index: int) -> dict[str, int]:
+        image = self._inputs[index % len(self._inputs)][None]
+        began = time.perf_counter_ns()
+        self._run(image)
+        return {"total": time.perf_counter_ns() - began}
+
+    def answer(self, index: int) -> NDArray[np.float32]:
+        return self._run(self._inputs[index][None])
+
+
+@contextmanager
+def _bundle_side(bundle: Bundle, engine: str, threads: int, pixels: NDArray[np.uint8]) -> Iterator[Side]:
+    with load(bundle, backend=engine, threads=threads) as classifier:
+        yield _Timed(classifier.probabilities, pixels)
+
+
+@contextmanager
+def _file_side(opened: Any, file: Path, threads: int, planes: NDArray[np.float32]) -> Iterator[Side]:
+    yield _Timed(opened(file, threads), planes)
 
 
 def _digits_run(folder: Path) -> Path:
@@ -98,73 +169,6 @@ def _digits_run(folder: Path) -> Path:
 def _int8_bundle(checkpoint: Checkpoint, folder: Path) -> Bundle:
     made = export(checkpoint.folder, load_target("x86-cpu"), folder / "made.edgx", precision="int8")
     return made.bundle
-
-
-def _float_onnx(network: DeployNetwork, checkpoint: Checkpoint, path: Path) -> Path:
-    example = network.centre(torch.zeros(1, 3, checkpoint.preprocess.height, checkpoint.preprocess.width))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            torch.nn.Sequential(network.network, torch.nn.Softmax(1)).eval(), (example,), path, dynamo=False,
-            opset_version=17, input_names=["planes"], dynamic_axes={"planes": {0: "N"}},
-        )  # fmt: skip
-    return path
-
-
-def _static_int8(float_file: Path, network: DeployNetwork, calibration: NDArray[np.uint8], folder: Path) -> Path:
-    prepared, out = folder / "prepared.onnx", folder / "static.onnx"
-    quant_pre_process(str(float_file), str(prepared))
-    quantize_static(
-        str(prepared), str(out), _Reader(_planes(network, calibration)), quant_format=QuantFormat.QDQ,
-        per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    )  # fmt: skip
-    return out
-
-
-class _Reader(CalibrationDataReader):
-    """Hands the calibration images over one by one."""
-
-    def __init__(self, planes: NDArray[np.float32]) -> None:
-        self._images = iter(planes)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """Returns the next image as the network's input, None after the last."""
-        image = next(self._images, None)
-        return None if image is None else {"planes": image[None]}
-
-
-def _planes(network: DeployNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    planes: NDArray[np.float32] = network.centre(torch.from_numpy(pixels).permute(0, 3, 1, 2)).contiguous().numpy()
-    return planes
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.generic]) -> NDArray[np.float32]:
-    answers: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: batch})[0]
-    return answers
-
-
-def _in_turns(
-    sessions: dict[str, tuple[onnxruntime.InferenceSession, NDArray[np.generic]]], seconds: float
-) -> dict[str, Blocks]:
-    openers = [partial(nullcontext, partial(_timed, session, inputs)) for session, inputs in sessions.values()]
-    turns = Turns(openers, threads=1)
-    while turns.seconds < seconds * len(sessions):
-        turns.more()
-    return dict(zip(sessions, turns.sides, strict=True))
-
-
-def _timed(session: onnxruntime.InferenceSession, inputs: NDArray[np.generic], index: int) -> dict[str, int]:
-    image = inputs[index % len(inputs)][None]
-    began = time.perf_counter_ns()
-    _run(session, image)
-    return {"total": time.perf_counter_ns() - began}
 
 
 if __name__ == "__main__":
