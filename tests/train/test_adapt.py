@@ -22,6 +22,7 @@ from edgexfer.train.domain.adaptation_check import (
     judge_with_labels,
     judge_without_labels,
     promised_accuracy,
+    shift_by_chance,
 )
 from edgexfer.train.domain.pseudo_labels import confident
 from edgexfer.train.images.augment import Augmentation
@@ -205,6 +206,22 @@ def test_without_labels_a_collapse_or_lost_source_accuracy_refuses() -> None:
     assert not forgetful.ship
     assert "accuracy on the source's validation images is lost" in forgetful.reason
     assert not judge_without_labels(before, before, ids, shares).ship
+
+
+def test_shares_of_a_sample_differ_by_chance_as_much_as_is_said() -> None:
+    shares = np.array([0.5, 0.3, 0.15, 0.05])
+    drawn = np.random.default_rng(0).multinomial(100, shares, size=4000) / 100
+    assert shift_by_chance(shares, 100) == pytest.approx(np.abs(drawn - shares).sum(1).mean() / 2, rel=0.05)
+
+
+def test_shares_that_chance_explains_hide_no_gain() -> None:
+    ids, shares = np.zeros(10, dtype=np.int64), np.array([0.5, 0.5])
+    unsure = Seen(_answers(9, 1, 0.9), np.array([[0.6, 0.4]] * 52 + [[0.4, 0.6]] * 48, dtype=np.float32))
+    sure = np.array([[0.9, 0.1]] * 53 + [[0.1, 0.9]] * 47, dtype=np.float32)
+    found = judge_without_labels(unsure, Seen(_answers(9, 1, 0.9), sure), ids, shares)
+    assert found.figures["class_shift_before"] < found.figures["class_shift_after"]
+    assert found.figures["class_shift_after"] < found.figures["class_shift_by_chance"]
+    assert found.ship
 
 
 @pytest.mark.parametrize(

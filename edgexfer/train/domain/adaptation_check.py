@@ -119,8 +119,9 @@ def judge_without_labels(
         shares: of each class among the training images, [classes].
     """
     shifts = [_shift(seen.target, shares) for seen in (before, after)]
+    chance = shift_by_chance(shares, len(before.target))
     promised = [
-        min(promised_accuracy(seen.source, class_ids, seen.target), 1 - shift)
+        min(promised_accuracy(seen.source, class_ids, seen.target), 1 - max(0.0, shift - chance))
         for seen, shift in zip((before, after), shifts, strict=True)
     ]
     top1 = [_top1(seen.source, class_ids) for seen in (before, after)]
@@ -130,6 +131,7 @@ def judge_without_labels(
         "promised_top1_after": promised[1],
         "class_shift_before": shifts[0],
         "class_shift_after": shifts[1],
+        "class_shift_by_chance": chance,
         "source_top1_before": top1[0],
         "source_top1_after": top1[1],
     }
@@ -157,6 +159,18 @@ def promised_accuracy(source: Answers, class_ids: NDArray[np.int64], target: Ans
     """
     fallen = source.max(1).mean() - target.max(1).mean()
     return float(np.clip(_top1(source, class_ids) - fallen, 0, 1))
+
+
+def shift_by_chance(shares: NDArray[np.float64], images: int) -> float:
+    """Returns how far the shares of a random sample lie from those of where it is drawn, on average (total variation).
+
+    A class of share p is met in a share that errs by sqrt(2 p (1 - p) / (pi n)) on average, as a normal variable does.
+
+    Args:
+        shares: of each class, [classes], of sum 1.
+        images: in the sample, n.
+    """
+    return float(np.sqrt(2 * shares * (1 - shares) / (np.pi * images)).sum() / 2)
 
 
 def _top1(answers: Answers, class_ids: NDArray[np.int64]) -> float:
