@@ -216,9 +216,10 @@ def test_shares_of_a_sample_differ_by_chance_as_much_as_is_said() -> None:
 
 def test_shares_that_chance_explains_hide_no_gain() -> None:
     ids, shares = np.zeros(10, dtype=np.int64), np.array([0.5, 0.5])
-    unsure = Seen(_answers(9, 1, 0.9), np.array([[0.6, 0.4]] * 52 + [[0.4, 0.6]] * 48, dtype=np.float32))
+    source = _answers(10, 0, 0.9)
+    unsure = np.array([[0.88, 0.12]] * 52 + [[0.12, 0.88]] * 48, dtype=np.float32)
     sure = np.array([[0.9, 0.1]] * 53 + [[0.1, 0.9]] * 47, dtype=np.float32)
-    found = judge_without_labels(unsure, Seen(_answers(9, 1, 0.9), sure), ids, shares)
+    found = judge_without_labels(Seen(source, unsure), Seen(source, sure), ids, shares)
     assert found.figures["class_shift_before"] < found.figures["class_shift_after"]
     assert found.figures["class_shift_after"] < found.figures["class_shift_by_chance"]
     assert found.ship
