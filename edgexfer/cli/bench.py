@@ -9,7 +9,8 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.devices import print_benches
-from edgexfer.cli.options import BackendOption, BundleArgument, OnOption, RecordOption, ThreadsOption
+from edgexfer.cli.options import BackendOption, BundleArgument, OnOption, RecordOption
+from edgexfer.cli.surface import numbers, print_surface
 from edgexfer.cli.training import going_on_with, log_lines
 from edgexfer.core.errors import SettingsError
 
@@ -23,9 +24,17 @@ def bench(
     against: Annotated[
         Path | None, typer.Option("--against", metavar="BUNDLE", help="Measure another bundle in turns with it.")
     ] = None,
-    threads: ThreadsOption = None,
+    threads: Annotated[
+        str | None,
+        typer.Option("--threads", metavar="N[,N]", help="CPU threads of one inference; by default the target's."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="N[,N]", help="Images per call, for the table of threads and batches."),
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", metavar="S", help="How long to measure; 5, or 10 with --against.")
+        float | None,
+        typer.Option("--seconds", metavar="S", help="How long to measure; 5, 10 with --against, 20 for a table."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -40,8 +49,33 @@ def bench(
     Timed are decode, resize, inference, and all of it together; shown are percentiles of the single calls.
 
     With --against both bundles take turns in one process, and the ratio comes with its confidence interval.
+
+    With several --threads, or with --batch, a table shows how latency and throughput change with them.
     """
     show.check_place(json_file)
+    counts, batches = numbers("--threads", threads), numbers("--batch", batch)
+    if len(counts) > 1 or batches:
+        for name, given in (("--against", against), ("--on", on)):
+            if given:
+                raise SettingsError(
+                    f"{name} and a table of threads and batches do not go together",
+                    f"leave {name} out, or give one number of --threads and no --batch",
+                )
+        print_surface(bundle, counts, batches, seconds, images, json_file, backend)
+        return
+    _one(bundle, against, counts[0] if counts else None, seconds, images, json_file, backend, on)
+
+
+def _one(
+    bundle: Path,
+    against: Path | None,
+    threads: int | None,
+    seconds: float | None,
+    images: Path | None,
+    json_file: str | None,
+    backend: str | None,
+    on: list[str] | None,
+) -> None:
     if on:
         _on_devices(on, bundle, against, threads, seconds, images, json_file, backend)
         return

@@ -141,6 +141,7 @@ _add(
     _USE,
     "edgexfer bench signs.edgx",
     "edgexfer bench signs.edgx --threads 1 --images photos/",
+    "edgexfer bench signs.edgx --threads 1,2,4 --batch 1,8  # how latency and throughput change with them",
     "edgexfer bench new.edgx --against old.edgx  # in turns, with a confidence interval",
     "edgexfer bench signs.edgx --on me@orin --on me@pi  # there, side by side",
 )

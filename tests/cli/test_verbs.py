@@ -135,6 +135,24 @@ def test_bench_against_another(edgexfer: Terminal, tmp_path: Path) -> None:
     assert record["ratio"] > 1
 
 
+def test_bench_over_threads_and_batches(edgexfer: Terminal, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b.edgx", backend="fake", options={"latency_ms": 1.0})
+    said = edgexfer(
+        "bench", bundle, "--batch", "1, 4", "--threads", 1, "--seconds", 0.05, "--json", tmp_path / "o.json"
+    )
+    assert said.code == 0
+    for text in ("images/s", "inference, one call", "JPEG to label, one by one", "JPEG to label, streamed"):
+        assert text in said.out
+    assert json.loads((tmp_path / "o.json").read_text())["kind"] == "surface"
+    for flags, error in (
+        (("--threads", "1,x"), "--threads is '1,x', expected a number of 1 or more"),
+        (("--batch", "0"), "--batch is '0', expected a number of 1 or more"),
+        (("--batch", "1,2", "--against", bundle), "--against and a table of threads and batches do not go together"),
+    ):
+        said = edgexfer("bench", bundle, *flags)
+        assert (said.code, error in said.err) == (2, True)
+
+
 def test_targets(edgexfer: Terminal) -> None:
     said = edgexfer("targets")
     assert said.code == 0

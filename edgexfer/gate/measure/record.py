@@ -20,7 +20,7 @@ from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.toml import from_table
 from edgexfer.runtime.classifier import Classifier
 
-FORMAT_VERSIONS = {"evaluation": 2, "latency": 2, "comparison": 1, "gate": 1}
+FORMAT_VERSIONS = {"evaluation": 2, "latency": 2, "surface": 1, "comparison": 1, "gate": 1}
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def to_record(kind: str, measurement: Any, summary: dict[str, Any]) -> dict[str,
     """Makes the JSON record of a measurement.
 
     Args:
-        kind: "evaluation", "latency" or "gate".
+        kind: "evaluation", "latency", "surface" or "gate".
         measurement: the frozen dataclass.
         summary: its figures; one that does not exist (nan) becomes null.
     """
