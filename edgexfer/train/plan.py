@@ -32,7 +32,7 @@ class Plan:
     Attributes:
         strategy: its name.
         learning_rate: of the classifier at its peak; None where nothing is trained.
-        epochs: passes over the training images.
+        epochs: passes over the training images, of shards windows (train/streaming/windows.py).
         why: the reasons, a line each.
     """
 

@@ -26,6 +26,7 @@ from edgexfer.train.quantize.learning_images import learning_images
 from edgexfer.train.settings import FinetuneSettings
 from tests.images import put
 from tests.train.pictures import cache_of, png, stripes
+from tests.train.tars import shards
 from tests.train.tiny import tiny
 
 pytestmark = pytest.mark.train
@@ -80,6 +81,18 @@ def test_it_says_what_became_of_the_old_classes(updated: Checkpoint, start: Chec
     assert earlier["top1_after"] >= earlier["top1_before"] - 0.25
     assert notes["new_images"]["judged_by"] == "test images"
     assert updated.manifest["parent"] == start.digest
+
+
+def test_of_shards_the_sample_alone_is_learned_and_that_is_said(tmp_path: Path) -> None:
+    tiny_run = replace(START, strategy="finetune", epochs=1, backbone="mobilenetv2-050", weights="none", input_size=32)
+    quick = replace(tiny_run, mirror=False, temperature_scaling=False, near_duplicates="apart", window=10)
+    pattern = shards(tmp_path / "set", 2, 18)
+    start = finetune(pattern, tmp_path / "run", quick)
+    further = replace(quick, strategy="update", weights=FinetuneSettings.weights)
+    made = finetune(pattern, tmp_path / "more", further, start=start.folder)
+    train = sum(row.split == "train" for row in made.rows)
+    said = made.manifest["strategy_notes"]["update"]["said"]
+    assert said[-1] == f"of the shards only the sample of {train} training images was learned"
 
 
 def test_the_next_update_has_exemplars_of_all_classes(updated: Checkpoint) -> None:

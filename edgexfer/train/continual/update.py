@@ -71,6 +71,8 @@ def update_from(task: Task) -> dict[str, Any]:
             f"earlier classes: {100 * before:.1f} % recognised before, {100 * after:.1f} % after "
             f"({count} {earlier.origin})"
         )
+    if task.stream is not None:
+        said.append(f"of the shards only the sample of {len(task.train)} training images was learned")
     log.info("%s", "; ".join(said))
     task.notes["update"] = {
         "said": said,
