@@ -54,6 +54,8 @@ class Shift:
 SHIFTS = {
     "dusk": Shift(gamma=2.0, contrast=0.5, brightness=-0.15, cast=(0.6, 0.8, 1.0), noise=0.06),
     "glare": Shift(gamma=0.5, contrast=0.5, brightness=0.25, cast=(1.0, 0.95, 0.75), noise=0.03),
+    "night": Shift(gamma=2.5, contrast=0.35, brightness=-0.25, cast=(0.4, 0.7, 1.0), noise=0.10),
+    "overexposed": Shift(gamma=0.4, contrast=0.3, brightness=0.35, cast=(1.0, 0.9, 0.6), noise=0.06),
 }
 
 
