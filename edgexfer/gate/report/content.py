@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from edgexfer.gate.judge.verdict import GateResult
 from edgexfer.gate.report.classes import ClassRow, HeatMap
+from edgexfer.gate.report.control import ControlCard
 from edgexfer.gate.report.drawing import Drawing, Table
 from edgexfer.gate.report.gallery import Gallery
 from edgexfer.gate.report.provenance import Provenance
@@ -98,6 +99,7 @@ class Page:
         machine: where latency was measured, in words.
         layers: drawings.
         layer_table: every layer.
+        control: what was tried because INT8 missed its limit.
         layer_images: how many images the layers' errors stand on.
         curves: of the training.
         guards: what was to be said after training, in sentences.
@@ -127,6 +129,7 @@ class Page:
     layers: list[Drawing] = field(default_factory=list)
     layer_table: Table | None = None
     layer_images: int = 0
+    control: ControlCard | None = None
     curves: list[Drawing] = field(default_factory=list)
     guards: list[str] = field(default_factory=list)
 
@@ -141,6 +144,7 @@ class Page:
             ("images", "Images to look at", self.galleries),
             ("reliability", "Reliability of the scores", self.reliability),
             ("latency", "Latency", self.latency),
+            ("control", "Accuracy control", self.control),
             ("layers", "Layers", self.layers or self.layer_table),
             ("training", "Training", self.curves or self.guards),
             ("provenance", "Where it comes from", self.provenance),
