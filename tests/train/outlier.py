@@ -55,3 +55,20 @@ def with_outlier(network: DeployNetwork, layer: str, reader: str, factor: float,
     first.bias[channel] *= factor
     second.weight[:, channel] /= factor
     return network
+
+
+@torch.no_grad()
+def with_rare_spike(network: DeployNetwork, pixels: Tensor) -> tuple[DeployNetwork, Tensor]:
+    """Lets a channel of the stem fire on white alone, which nobody reads; returns it and pictures with one white speck.
+
+    Args:
+        network: of `small`, changed in place.
+        pixels: uint8 [images, 3, 16, 16].
+    """
+    stem, reader = network.network.get_submodule("stem"), network.network.get_submodule("wide")
+    white = 27 * float(network.centre(torch.full((1, 1, 1, 1), 255)))
+    stem.weight[0], stem.bias[0] = 1e4, -1e4 * 0.98 * white
+    reader.weight[:, 0] = 0
+    specked = pixels.clone()
+    specked[0, :, 5:8, 5:8] = 255
+    return network, specked

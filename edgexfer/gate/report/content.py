@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from edgexfer.gate.judge.verdict import GateResult
 from edgexfer.gate.report.classes import ClassRow, HeatMap
-from edgexfer.gate.report.control import ControlCard
 from edgexfer.gate.report.drawing import Drawing, Table
 from edgexfer.gate.report.gallery import Gallery
 from edgexfer.gate.report.provenance import Provenance
@@ -69,6 +68,15 @@ class Size:
     size_bytes: int
     share: float
     shipped: bool
+
+
+@dataclass(frozen=True)
+class ControlCard:
+    """What was tried because INT8 missed its limit: what came of it, every attempt, and the layers left in float."""
+
+    sentence: str
+    table: Table
+    float_layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edgexfer.core.control import Attempt, Control
+from edgexfer.gate.report.content import ControlCard
 from edgexfer.gate.report.drawing import Table
 from edgexfer.gate.report.summary import size
-
-
-@dataclass(frozen=True)
-class ControlCard:
-    """What the page says of it.
-
-    Attributes:
-        sentence: what came of it.
-        table: every attempt, in the order in which it was made.
-        float_layers: names of the layers that were left in float.
-    """
-
-    sentence: str
-    table: Table
-    float_layers: tuple[str, ...]
 
 
 def control_card(control: Control) -> ControlCard:

@@ -100,10 +100,12 @@ def _float_left(graph: Graph, float_layers: Collection[str]) -> Iterator[Finding
     except ArtifactError as error:
         yield Finding("engine-opens", "model", error.message, error.hint)
         return
+    # Fusing changes a node's operator and keeps its name.
+    names = {node.name: layer_name(node) for node in graph.nodes}
     meant: set[str] = set()
     seen = set()
     for node in nodes:
-        name = layer_name(node)
+        name = names.get(node.name, node.name)
         if name in float_layers or (node.op_type in _ACTIVATIONS and node.input[0] in meant):
             seen.add(name)
             meant.update(node.output)

@@ -178,8 +178,8 @@ def control(
             found = Control(images, target.max_drop, float_top1, tuple(attempts), len(attempts) - 1)
             return Held(networks[-1], found)
     best = max(range(len(attempts)), key=lambda index: attempts[index].top1)
-    base, estimator = networks[best], attempts[best].estimator
-    search = _Search(base, target.dialect, estimator, measure, pixels[:_RANKED_ON], attempts, float_top1)
+    ranked_by = pixels[:_RANKED_ON]
+    search = _Search(networks[best], target.dialect, attempts[best].estimator, measure, ranked_by, attempts, float_top1)
     layers = search.run()
     place = None if layers is None else attempts.index(search.tried[layers])
     found = Control(
@@ -188,7 +188,7 @@ def control(
         float_top1,
         tuple(attempts),
         place,
-        min(_RANKED_ON, len(pixels)),
+        len(ranked_by),
         {name: float(f"{value:.4g}") for name, value in search.sensitivity.items()},
     )
     log.info("%s", found.sentence())
