@@ -58,17 +58,20 @@ def with_outlier(network: DeployNetwork, layer: str, reader: str, factor: float,
 
 
 @torch.no_grad()
-def with_rare_spike(network: DeployNetwork, pixels: Tensor) -> tuple[DeployNetwork, Tensor]:
-    """Lets a channel of the stem fire on white alone, which nobody reads; returns it and pictures with one white speck.
+def with_rare_spike(network: DeployNetwork, pixels: Tensor, height: float) -> tuple[DeployNetwork, Tensor]:
+    """Lets a channel of the stem, which nobody reads, fire on magenta alone; returns it and pictures with one speck.
 
     Args:
         network: of `small`, changed in place.
-        pixels: uint8 [images, 3, 16, 16].
+        pixels: uint8 [images, 3, 16, 16], in which nothing is magenta.
+        height: of what fires, where the other channels are around 3.
     """
+    magenta = torch.tensor([255, 0, 255], dtype=torch.uint8).view(3, 1, 1)
     stem, reader = network.network.get_submodule("stem"), network.network.get_submodule("wide")
-    white = 27 * float(network.centre(torch.full((1, 1, 1, 1), 255)))
-    stem.weight[0], stem.bias[0] = 1e4, -1e4 * 0.98 * white
+    sought = network.centre(magenta.expand(3, 3, 3)[None])[0]
+    stem.weight[0] = sought * height / (0.1 * sought.square().sum())
+    stem.bias[0] = -9 * height
     reader.weight[:, 0] = 0
     specked = pixels.clone()
-    specked[0, :, 5:8, 5:8] = 255
+    specked[0, :, 5:8, 5:8] = magenta
     return network, specked
