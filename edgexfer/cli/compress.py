@@ -10,7 +10,15 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import points, print_checkpoint
-from edgexfer.cli.options import DeviceOption, LoggerOption, OverwriteOption, TrackingOption, named
+from edgexfer.cli.control import print_control
+from edgexfer.cli.options import (
+    AccuracyControlOption,
+    DeviceOption,
+    LoggerOption,
+    OverwriteOption,
+    TrackingOption,
+    named,
+)
 from edgexfer.cli.parts import needs
 from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
@@ -37,6 +45,7 @@ def compress(
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they lie elsewhere by now.")
     ] = None,
     device: DeviceOption = None,
+    accuracy_control: AccuracyControlOption = True,
     overwrite: OverwriteOption = False,
     logger: LoggerOption = None,
     tracking: TrackingOption = None,
@@ -51,11 +60,13 @@ def compress(
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.train.checkpoint import open_checkpoint
+        from edgexfer.train.quantize.accuracy_control import hold_accuracy
         from edgexfer.train.quantize.qat import compress as stage
 
     with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
+        floats = open_checkpoint(run)
         made = stage(
-            open_checkpoint(run),
+            floats,
             profile,
             place,
             data=data,
@@ -65,6 +76,9 @@ def compress(
             progress=moved,
             tracked=tracked,
         )
+        if accuracy_control and not profile.allows(_loss(made.manifest, "val")):
+            made = hold_accuracy(made, floats, profile, data=data, progress=moved)
+    print_control(made.folder)
     print_checkpoint(made.folder, made.manifest)
     _warn_of_loss(made.manifest, profile)
     show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target {shlex.quote(target)}", "bold")
@@ -88,11 +102,14 @@ def _check_at_once(run: Path, place: Path, *, overwrite: bool) -> None:
 
 
 def _warn_of_loss(manifest: dict[str, Any], target: Target) -> None:
-    before, after = manifest["float_metrics"], manifest["metrics"]
-    split = "test" if "test" in after else "val"
-    loss = before[split]["top1"] - after[split]["top1"]
-    if loss > target.max_drop:
+    split = "test" if "test" in manifest["metrics"] else "val"
+    loss = _loss(manifest, split)
+    if not target.allows(loss):
         show.warn(
             f"INT8 loses {points(loss)} of top-1 on {split}, {target.name} allows {points(target.max_drop)}: "
             "more --epochs may mend it, and `edgexfer export` judges image by image"
         )
+
+
+def _loss(manifest: dict[str, Any], split: str) -> float:
+    return float(manifest["float_metrics"][split]["top1"] - manifest["metrics"][split]["top1"])

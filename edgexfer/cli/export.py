@@ -10,8 +10,10 @@ import typer
 
 from edgexfer.cli import show
 from edgexfer.cli.build import print_measured, print_trtexec
+from edgexfer.cli.control import print_control
 from edgexfer.cli.devices import print_devices
 from edgexfer.cli.options import (
+    AccuracyControlOption,
     DeviceOption,
     LoggerOption,
     OnOption,
@@ -52,6 +54,7 @@ def export(
         float | None,
         typer.Option("--known-share", metavar="X", help="Of images like val's not called unknown; by default 0.95."),
     ] = None,
+    accuracy_control: AccuracyControlOption = True,
     overwrite: OverwriteOption = False,
     logger: LoggerOption = None,
     tracking: TrackingOption = None,
@@ -60,6 +63,8 @@ def export(
 
     Quantizes with quantization-aware training, lowers to the target's dialect, compares with PyTorch, judges float
     and INT8 on the same held-out images, times them in turns, and ships the fastest that holds the accuracy.
+
+    Where INT8 loses too much, the fewest layers that mend it go back to float, found on the validation images.
 
     With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
 
@@ -87,6 +92,7 @@ def export(
             device=device.value if device else "auto",
             on=tuple(on or ()),
             known_share=share,
+            accuracy_control=accuracy_control,
             overwrite=overwrite,
             progress=moved,
             tracked=tracked,
@@ -152,6 +158,7 @@ def _check_at_once(
 
 def print_exported(made: Exported) -> None:
     """Prints the table of precisions, what was decided, and what to know before shipping."""
+    print_control(made.bundle.folder)
     print_measured(made.measured)
     if made.devices:
         print_devices(made.devices)

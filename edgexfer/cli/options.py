@@ -51,6 +51,13 @@ class Device(str, Enum):
 DeviceOption: TypeAlias = Annotated[
     Device | None, typer.Option("--device", help="Where to train; [cyan]auto[/] takes a GPU where there is one.")
 ]
+AccuracyControlOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--accuracy-control/--no-accuracy-control",
+        help="Where INT8 loses more than the target allows, leave the fewest layers in float that hold it.",
+    ),
+]
 OnOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

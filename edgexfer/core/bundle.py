@@ -9,14 +9,17 @@
     history.csv       one row per epoch of the training, told apart by `stage`; absent in older bundles
     layers.json       how far each layer in 8 bits is from float (edgexfer/train/quantize/layer_error.py); absent in
                       older bundles and in those without INT8
+    control.json      what was tried where INT8 missed its limit (edgexfer/core/control.py); else absent
     candidates/       the same network in other precisions, from which `build` may choose on the device
     engines/<key>/    built on this machine; each vouched for by its own manifest (edgexfer/core/engines.py)
 
 Keys of the manifest: name, labels, labels_sha256, preprocess, target (snapshot), precision (of
 `model.onnx`), candidates ({precision: file}, `model.onnx` first; absent where there is but that),
-simulated (true where accuracy was measured by another engine than the target's), parent (digest of
-the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images", "split"}}), unknown (which images are called so,
-edgexfer/core/unknown.py; absent in older bundles), provenance.
+float_layers (names of the layers that the forms in 8 bits compute in float for the sake of accuracy;
+absent where there are none), simulated (true where accuracy was measured by another engine than the
+target's), parent (digest of the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images",
+"split"}}), unknown (which images are called so, edgexfer/core/unknown.py; absent in older bundles),
+provenance.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from edgexfer.core.target_checks import check_target
 from edgexfer.core.toml import from_table, read_toml
 
 Precision = Literal["auto", "int8", "int8-depthwise-float16", "float16", "float32"]
+Estimator = Literal["min_max", "mean_min_max", "quantile", "histogram"]
 FloatType = Literal["float32", "float16"]
 PRECISIONS = ("float32", "float16", "int8-depthwise-float16", "int8")
 """What a network may compute in, the most precise first."""
@@ -95,6 +96,10 @@ class Target:
     options: dict[str, Any] = field(default_factory=dict)
     gates: dict[str, Any] = field(default_factory=dict)
 
+    def allows(self, drop: float) -> bool:
+        """Whether a loss of top-1 against float on the same images, as a fraction, is within `max_drop`."""
+        return drop <= self.max_drop + 1e-9
+
     def to_json(self) -> dict[str, Any]:
         """Returns the snapshot that a bundle embeds."""
         return dataclasses.asdict(self)
@@ -108,13 +113,14 @@ class CalibrationRecipe:
         name: the file's name without `.toml`.
         images: how many at most; balanced over the classes, 1 or more.
         seed: of the choice.
-        estimator: how NNCF's range initialisation sees the samples: "min_max", "mean_min_max" or "quantile".
+        estimator: how NNCF's range initialisation sees the samples: "min_max", "mean_min_max", "quantile" or
+            "histogram".
     """
 
     name: str
     images: int = 256
     seed: int = 0
-    estimator: Literal["min_max", "mean_min_max", "quantile"] = "mean_min_max"
+    estimator: Estimator = "mean_min_max"
 
 
 def load_target(name_or_path: str) -> Target:

@@ -138,7 +138,7 @@ def decide(
     clocks = timings if here else dict.fromkeys(others)
     drops = {name: evaluations[base].top1 - evaluations[name].top1 for name in others}
     accuracy = {name: _in_words(name, base, drop) for name, drop in drops.items()}
-    holds = [name for name in others if drops[name] <= target.max_drop + 1e-9]
+    holds = [name for name in others if target.allows(drops[name])]
     slower = {name: clock for name, clock in clocks.items() if clock is not None and clock.low > 1}
     limit = f"the limit is {target.max_drop * 100:.2f}"
     if wanted == base:

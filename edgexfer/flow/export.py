@@ -1,4 +1,4 @@
-"""export: RUN -> Bundle in one go: compress, lower, measure side by side, choose, and say why.
+"""export: RUN -> Bundle in one go: compress, hold the accuracy, lower, measure side by side, choose, and say why.
 
 Precision is earned: every candidate is written, judged on the same held-out images and timed in turns in one process,
 here where the target's engine is here, on the devices themselves where some are named. What the target asks for is
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgexfer.backends import builder_of, find_backend, missing_here
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.control import CONTROL
 from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
 from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Precision, Target, load_calibration
@@ -22,6 +23,7 @@ from edgexfer.core.threads import Progress
 from edgexfer.core.unknown import KNOWN_SHARE, check_known_share
 from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice, choose, judge
+from edgexfer.flow.hold import misses_limit
 from edgexfer.flow.on import OnDevice, build_on, deliver
 from edgexfer.flow.ship import kept_candidates, write_shipped
 from edgexfer.flow.track import track_export
@@ -30,6 +32,7 @@ from edgexfer.gate.measure.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
 from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.quantize.accuracy_control import controlled, hold_accuracy
 from edgexfer.train.quantize.qat import compress
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ def export(
     device: str = "auto",
     on: Sequence[str] = (),
     known_share: float = KNOWN_SHARE,
+    accuracy_control: bool = True,
     overwrite: bool = False,
     progress: Progress | None = None,
     tracked: Tracking | None = None,
@@ -86,6 +90,8 @@ def export(
         device: where to train: "auto", "cpu" or "cuda".
         on: hosts, as `ssh` takes them, that build and measure the candidates; what the first finds best is shipped.
         known_share: of images like the validation images that shall not be called unknown, 0.5 to 1.
+        accuracy_control: where INT8 loses more than the target allows, leave as few layers in float as hold it; see
+            edgexfer/train/quantize/accuracy_control.py. Of no effect on a RUN that is quantized already.
         overwrite: replace an older `out`.
         progress: called with (done, all) while images are read.
         tracked: where the bundle is logged, in the run that fine-tuning began where it has one; whoever opened it ends
@@ -105,9 +111,16 @@ def export(
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         main, beside = checkpoint, None
         if checkpoint.quantization is None and target.precision not in _FLOATS:
-            main, beside = _quantized(checkpoint, target, data, epochs, device, progress, tracking), checkpoint
+            main, beside = (
+                _quantized(checkpoint, target, data, epochs, device, accuracy_control, progress, tracking),
+                checkpoint,
+            )
         bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data)
         where = data or checkpoint.manifest["val"] or checkpoint.manifest["data"]
+        controls = accuracy_control and target.precision in ("auto", "int8")
+        if beside is not None and controls and misses_limit(main, bundle, where):
+            main = hold_accuracy(main, beside, target, data=data, progress=progress)
+            bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data, overwrite=True)
         partial = bool(checkpoint.earlier_rows())  # what it went on with may show few of its classes
         log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
         if on:
@@ -137,6 +150,7 @@ def _quantized(
     data: str | Path | None,
     epochs: int | None,
     device: str,
+    accuracy_control: bool,
     progress: Progress | None,
     tracked: Tracking,
 ) -> Checkpoint:
@@ -156,7 +170,7 @@ def _quantized(
                 learned.get("dialect"),
                 learned.get("weight_bits"),
                 learned.get("recipe"),
-            ):
+            ) and (CONTROL not in there.manifest["files"] or (accuracy_control and controlled(there, target))):
                 log.info("taking the quantized checkpoint %s, which was made from this run before", where)
                 return there
     return compress(

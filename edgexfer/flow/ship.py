@@ -57,6 +57,7 @@ def write_shipped(
     written = {REFERENCE, *bundle.candidates.values()}
     if "int8" not in kept:
         written.add(LAYERS)  # it is of a network that stays here
+        content.pop("float_layers", None)
     with staged_folder(out, overwrite=overwrite) as stage:
         for name, place in files.items():
             (stage / place).parent.mkdir(exist_ok=True)

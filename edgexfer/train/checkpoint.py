@@ -9,11 +9,13 @@
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image
     earlier.csv           the same of the images that the checkpoints before it were trained on, where it began from one
+    control.json          what was tried where INT8 missed its limit (edgexfer/core/control.py); else absent
     exemplars.safetensors images that `update` repeats (edgexfer/train/continual/exemplars.py); of float ones, not of
                           older ones
 
 `quantization` is None for a float network, else {"dialect", "weight_bits", "nncf", "recipe", "images"}: NNCF's own
-configuration, which puts the quantizers back in their places, and the digests of the calibration images.
+configuration, which puts the quantizers back in their places, and the digests of the calibration images; where there is
+a control.json also "float_layers", the names of the layers it left in float, and "estimator", that of the ranges.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgexfer import __version__
+from edgexfer.core.control import CONTROL
 from edgexfer.core.errors import ArtifactError
+from edgexfer.core.files import write_file
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import read_manifest, write_manifest
 from edgexfer.core.preprocess import Preprocess
@@ -155,6 +159,7 @@ def save_checkpoint(
     overwrite: bool,
     earlier: tuple[SplitRow, ...] = (),
     exemplars: Mapping[str, NDArray[Any]] | None = None,
+    control: str | None = None,
 ) -> Checkpoint:
     """Writes a checkpoint to `out`, whole or not at all, and opens it.
 
@@ -168,6 +173,7 @@ def save_checkpoint(
         overwrite: replace an older `out`.
         earlier: see `Checkpoint.earlier_rows`.
         exemplars: the tensors of `exemplars.safetensors`.
+        control: the content of `control.json`.
     """
     with staged_folder(out, overwrite=overwrite) as stage:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -176,6 +182,8 @@ def save_checkpoint(
         write_split(stage / SPLIT, rows)
         if earlier:
             write_split(stage / EARLIER, earlier)
+        if control is not None:
+            write_file(stage / CONTROL, control)
         if exemplars is not None:
             contiguous = {name: np.ascontiguousarray(array) for name, array in exemplars.items()}
             safetensors.numpy.save_file(contiguous, stage / EXEMPLARS)

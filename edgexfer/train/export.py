@@ -18,6 +18,7 @@ from onnx import ModelProto
 
 from edgexfer import __version__
 from edgexfer.core.bundle import CANDIDATES, HISTORY, LAYERS, MODEL, REFERENCE, SPLIT, Bundle, open_bundle
+from edgexfer.core.control import CONTROL
 from edgexfer.core.files import write_file
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
@@ -82,6 +83,8 @@ def export(
             write_file(stage / HISTORY, history)
         if layers is not None:
             write_file(stage / LAYERS, layers)
+        if CONTROL in checkpoint.manifest["files"]:
+            write_file(stage / CONTROL, (checkpoint.folder / CONTROL).read_bytes())
         write_manifest(stage, "bundle", content)
     return open_bundle(out)
 
@@ -120,6 +123,8 @@ def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]
             "parity_tolerance": own.tolerance,
         },
     }
+    if left := (checkpoint.quantization or {}).get("float_layers"):
+        content["float_layers"] = left
     if len(candidates) > 1:
         content["candidates"] = {candidate.precision: _file_of(candidate, own) for candidate in candidates}
     return content

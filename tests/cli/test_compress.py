@@ -8,12 +8,23 @@ from typing import Any
 import pytest
 
 from edgexfer.cli.compress import default_out
+from edgexfer.core.control import CONTROL, Attempt, Control
 from edgexfer.core.target import load_target
 from tests.cli.runs import Made, figures, make_run, tried
 from tests.cli.terminal import Terminal, files_below
 
 FLOAT = {"val": figures([[20, 0, 0], [0, 20, 0], [0, 0, 20]]), "test": figures([[20, 0, 0], [0, 20, 0], [0, 0, 20]])}
 Call = dict[str, Any]
+TRIED = Control(
+    60,
+    0.01,
+    1.0,
+    (
+        Attempt("mean_min_max", (), 59 / 60, 1, 0, 1, 3_400_000, holds=False),
+        Attempt("mean_min_max", ("stem",), 1.0, 0, 0, 0, 3_500_000, holds=True),
+    ),
+    1,
+)
 
 
 @pytest.fixture
@@ -22,7 +33,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     for name in ("torch", "nncf", "lightning", "timm", "safetensors"):
         pytest.importorskip(name, reason="needs the extra [train]")
     from edgexfer.train import checkpoint
-    from edgexfer.train.quantize import qat
+    from edgexfer.train.quantize import accuracy_control, qat
 
     seen: list[Call] = []
 
@@ -31,6 +42,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         record = {"dialect": target.dialect, "weight_bits": 8}
         return make_run(out, precision="int8", quantization=record, float_metrics=FLOAT)
 
+    def hold(made: Made, floats: object, target: Any, **options: Any) -> Made:
+        seen.append({"held": made.folder, "opened": floats, "target": target, **options})
+        (made.folder / CONTROL).write_text(TRIED.to_json(), encoding="utf-8")
+        return made
+
+    monkeypatch.setattr(accuracy_control, "hold_accuracy", hold)
     monkeypatch.setattr(checkpoint, "open_checkpoint", lambda folder: f"opened {folder}")
     monkeypatch.setattr(qat, "compress", stage)
     return seen
@@ -54,7 +71,7 @@ def test_what_the_stage_gets(edgexfer: Terminal, run: Path, calls: list[Call]) -
     assert edgexfer("compress", run).code == 0
     flags = ["--target", "jetson-orin-nano", "--epochs", "0", "--data", "photos", "--device", "cpu", "--overwrite"]
     assert edgexfer("compress", run, "--out", "runs/small", *flags).code == 0
-    plain, full = calls
+    plain, full = (call for call in calls if "held" not in call)
     assert (plain["opened"], plain["out"]) == ("opened runs/mine", Path("runs/mine.int8-ort"))
     assert (plain["target"].name, plain["epochs"], plain["data"]) == ("x86-cpu", None, None)
     assert (plain["device"], plain["overwrite"]) == ("auto", False)
@@ -74,6 +91,27 @@ def test_float_and_int8_side_by_side(edgexfer: Terminal, run: Path) -> None:
     assert rows["test"][:7] == ["60", "93.3", "%", "100.0", "%", "6.7", "points"]
     assert "warning: INT8 loses 6.7 points of top-1 on test, x86-cpu allows 1.0 points" in said.err
     assert said.out.endswith("next: edgexfer export runs/mine.int8-ort --target x86-cpu\n")
+
+
+@pytest.mark.train
+def test_int8_beyond_the_limit_on_val_is_held_to_it_and_what_was_tried_is_told(
+    edgexfer: Terminal, run: Path, calls: list[Call]
+) -> None:
+    said = edgexfer("compress", run, "--data", "photos")
+    stage, held = calls
+    assert (held["held"], held["opened"], held["data"]) == (stage["out"], "opened runs/mine", Path("photos"))
+    assert (
+        "INT8 lost 1.67 points of top-1 on 60 validation images, the limit is 1.00: with 1 layer in float it loses "
+        "nothing. What was tried, on those images:\n"
+    ) in said.out
+    rows = [line.split() for line in said.out.splitlines() if line.startswith("mean_min_max")]
+    assert rows == [
+        ["mean_min_max", "0", "98.3", "%", "-1.67", "1", "0", "1", "3.40", "misses"],
+        ["mean_min_max", "1", "100.0", "%", "+0.00", "0", "0", "0", "3.50", "kept"],
+    ]
+    assert "in float: stem\n" in said.out
+    assert "What was tried" not in edgexfer("compress", run, "--out", "other", "--no-accuracy-control").out
+    assert len(calls) == 3
 
 
 @pytest.mark.train

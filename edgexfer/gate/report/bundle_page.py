@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.core.bundle import HISTORY, open_bundle
+from edgexfer.core.control import read_control
 from edgexfer.core.target import PRECISIONS
 from edgexfer.gate.judge.verdict import GateResult
 from edgexfer.gate.measure.measured import Measured, read_measured
 from edgexfer.gate.report.classes import MOST_CELLS, class_rows, heat_map, overview, worst_pairs
 from edgexfer.gate.report.content import Absent, Classes, Judged, Page, Size
+from edgexfer.gate.report.control import control_card
 from edgexfer.gate.report.curves import curves, read_history
 from edgexfer.gate.report.gallery import Gallery, flipped, flipped_since, with_thumbnails, worst
 from edgexfer.gate.report.latency_curves import latency_drawings, latency_table
@@ -47,6 +49,7 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         _galleries(first, shipped, gate), data, (record.evaluation.data for record in measured)
     )
     history, layers = read_history(folder / HISTORY), read_layers(folder)
+    control = read_control(folder)
     timed = [(record.precision, record.latency) for record in measured if record.latency is not None]
     largest = max((record.size_bytes for record in measured), default=0) or 1
     return Page(
@@ -72,7 +75,8 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         latency_table=latency_table(timed) if timed else None,
         machine=next((_machine(latency.host, latency.threads) for _, latency in timed), ""),
         layers=layer_drawings(layers) if layers else [],
-        layer_table=layer_table(layers) if layers else None,
+        layer_table=layer_table(layers, control.sensitivity if control else {}) if layers else None,
+        control=control_card(control) if control else None,
         layer_images=layers.images if layers else 0,
         curves=curves(history) if history else [],
     )

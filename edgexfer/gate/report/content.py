@@ -71,6 +71,15 @@ class Size:
 
 
 @dataclass(frozen=True)
+class ControlCard:
+    """What was tried because INT8 missed its limit: what came of it, every attempt, and the layers left in float."""
+
+    sentence: str
+    table: Table
+    float_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """All of it.
 
@@ -98,6 +107,7 @@ class Page:
         machine: where latency was measured, in words.
         layers: drawings.
         layer_table: every layer.
+        control: what was tried because INT8 missed its limit.
         layer_images: how many images the layers' errors stand on.
         curves: of the training.
         guards: what was to be said after training, in sentences.
@@ -127,6 +137,7 @@ class Page:
     layers: list[Drawing] = field(default_factory=list)
     layer_table: Table | None = None
     layer_images: int = 0
+    control: ControlCard | None = None
     curves: list[Drawing] = field(default_factory=list)
     guards: list[str] = field(default_factory=list)
 
@@ -141,6 +152,7 @@ class Page:
             ("images", "Images to look at", self.galleries),
             ("reliability", "Reliability of the scores", self.reliability),
             ("latency", "Latency", self.latency),
+            ("control", "Accuracy control", self.control),
             ("layers", "Layers", self.layers or self.layer_table),
             ("training", "Training", self.curves or self.guards),
             ("provenance", "Where it comes from", self.provenance),

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgexfer.core.bundle import LAYERS
@@ -101,8 +103,13 @@ def layer_drawings(errors: LayerErrors) -> list[Drawing]:
     return [_worst(worst, len(errors.layers)), _along(errors, worst[0])] if worst else []
 
 
-def layer_table(errors: LayerErrors) -> Table:
-    """Returns every layer in the order of the network."""
+def layer_table(errors: LayerErrors, sensitivity: Mapping[str, float] = MappingProxyType({})) -> Table:
+    """Returns every layer in the order of the network.
+
+    Args:
+        errors: of the layers.
+        sensitivity: by the layer's name, see edgexfer/core/control.py; empty where it was not measured.
+    """
     order = {id(layer): place for place, layer in enumerate(errors.worst(), start=1)}
     rows = tuple(
         (
@@ -113,10 +120,12 @@ def layer_table(errors: LayerErrors) -> Table:
             _decibels(layer.sqnr_db),
             f"{100 * layer.relative_error:.2f} %" if math.isfinite(layer.relative_error) else "–",
             f"{layer.parameters:,}",
+            *((_answers(sensitivity.get(layer.name)),) if sensitivity else ()),
         )
         for layer in errors.layers
     )
-    head = ("layer", "operator", "worst", "alone", "with all before", "relative error", "parameters")
+    further = ("what it does to the answers, in nats",) if sensitivity else ()
+    head = ("layer", "operator", "worst", "alone", "with all before", "relative error", "parameters", *further)
     return Table(f"All {len(rows)} layers in the order of the network", head, rows)
 
 
@@ -174,6 +183,10 @@ def _along(errors: LayerErrors, worst: Layer) -> Drawing:
         f"Lines over {len(errors.layers)} layers: {said}. The worst is {worst.name} with {worst.blame_db:.1f} dB.",
         paint, caption="The diamond marks the worst layer. Errors add up from layer to layer.",
     )  # fmt: skip
+
+
+def _answers(divergence: float | None) -> str:
+    return "–" if divergence is None else f"{divergence:.2g}"
 
 
 def _decibels(value: float) -> str:

@@ -59,7 +59,7 @@ def candidates_of(checkpoint: Checkpoint, target: Target, beside: Checkpoint | N
     network = load_network(checkpoint, target)
     if checkpoint.quantization is None:
         return [_float(checkpoint, network, target)]
-    forms = [_quantized(checkpoint, network, target, "int8")]
+    forms = [quantized_form(checkpoint, network, target)]
     if beside is None:
         return forms
     if target.dialect == "tensorrt":
@@ -67,7 +67,7 @@ def candidates_of(checkpoint: Checkpoint, target: Target, beside: Checkpoint | N
 
         mixed = with_float_depthwise(network, example_for(checkpoint, network))
         if mixed is not None:
-            forms.append(_quantized(checkpoint, mixed, target, "int8-depthwise-float16"))
+            forms.append(quantized_form(checkpoint, mixed, target, "int8-depthwise-float16"))
     if beside.quantization is None and beside.digest != checkpoint.digest:
         forms.append(_float(beside, beside.float_network(), target))
     return forms
@@ -104,7 +104,17 @@ def with_float_pixels(candidate: Candidate, checkpoint: Checkpoint, target: Targ
     return _model(checkpoint, candidate.network, target, candidate.precision, pixel_type="float32")
 
 
-def _quantized(checkpoint: Checkpoint, network: DeployNetwork, target: Target, precision: str) -> Candidate:
+def quantized_form(
+    checkpoint: Checkpoint, network: DeployNetwork, target: Target, precision: str = "int8"
+) -> Candidate:
+    """Returns a network with quantizers as it is written for a target.
+
+    Args:
+        checkpoint: a quantized one, of which labels and input size are taken.
+        network: in evaluation mode.
+        target: decides dialect, opset and float type.
+        precision: what the bundle calls it.
+    """
     return Candidate(precision, network, _model(checkpoint, network, target, precision), _EIGHT_BIT)
 
 

@@ -62,13 +62,14 @@ def lint(folder: str | Path, *, engine_versions: Sequence[str] | None = None) ->
 
 def _in_dialect(graph: Graph, bundle: Bundle, precision: str, versions: Sequence[str]) -> Iterator[Finding]:
     in_8_bits = precision.startswith("int8")
+    left = bundle.manifest.get("float_layers", [])
     if bundle.target.dialect == "ort":
         if in_8_bits:
-            yield from ort_findings(graph)
+            yield from ort_findings(graph, left)
         return
     if in_8_bits:
         yield from legality_findings(graph)
-        yield from placement_findings(graph, float_depthwise=precision == "int8-depthwise-float16")
+        yield from placement_findings(graph, float_depthwise=precision == "int8-depthwise-float16", float_layers=left)
     yield from version_findings(graph, versions, half=precision != "float32")
 
 

@@ -1,9 +1,12 @@
-"""The rules of ONNX Runtime's CPU kernels: uint8 activations, and nothing left in float after its own fusion."""
+"""The rules of ONNX Runtime's CPU kernels: uint8 activations, and nothing left in float after its own fusion.
+
+But for the layers that accuracy control left in float: those are, and no others.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from edgexfer.train.dialects.finding import (
     scales_in,
     weights_stored,
 )
-from edgexfer.train.dialects.onnx_graph import QUANTIZERS, Graph
+from edgexfer.train.dialects.onnx_graph import QUANTIZERS, Graph, layer_name
 
 # What ONNX Runtime may leave beside its 8-bit kernels: it moves values, or stands at the two ends.
 _HARMLESS = {
@@ -35,16 +38,22 @@ _HARMLESS = {
     "Gather",
     "MaxPool",
 }
+_ACTIVATIONS = {"Clip", "Relu"}
 _EIGHT_BIT_PREFIXES = ("QLinear", "QGemm", "QConv")
 
 
-def ort_findings(graph: Graph) -> Iterator[Finding]:
-    """Gives what in an INT8 graph ONNX Runtime does not run in 8 bits."""
+def ort_findings(graph: Graph, float_layers: Collection[str] = ()) -> Iterator[Finding]:
+    """Gives what in an INT8 graph ONNX Runtime does not run in 8 bits.
+
+    Args:
+        graph: as it was written.
+        float_layers: names of the layers that compute in float on purpose; one that does not is a finding too.
+    """
     yield from constant_scales(graph)
     yield from _zero_points(graph)
     yield from weights_stored(graph)
     yield from _types(graph)
-    yield from _float_left(graph)
+    yield from _float_left(graph, float_layers)
 
 
 def float_operators(model: ModelProto) -> list[NodeProto]:
@@ -85,12 +94,25 @@ def _types(graph: Graph) -> Iterator[Finding]:
             )
 
 
-def _float_left(graph: Graph) -> Iterator[Finding]:
+def _float_left(graph: Graph, float_layers: Collection[str]) -> Iterator[Finding]:
     try:
         nodes = float_operators(graph.model)
     except ArtifactError as error:
         yield Finding("engine-opens", "model", error.message, error.hint)
         return
+    # Fusing changes a node's operator and keeps its name.
+    names = {node.name: layer_name(node) for node in graph.nodes}
+    meant: set[str] = set()
+    seen = set()
     for node in nodes:
+        name = names.get(node.name, node.name)
+        if name in float_layers or (node.op_type in _ACTIVATIONS and node.input[0] in meant):
+            seen.add(name)
+            meant.update(node.output)
+            continue
         remedy = "a quantizer on each side lets it fuse; see `edgexfer backbones` for networks whose layers all do"
         yield Finding("float-operator", node.name, f"ONNX Runtime computes this {node.op_type} in float", remedy)
+    for name in float_layers:
+        if name not in seen:
+            message = "the bundle says that this layer computes in float, and ONNX Runtime computes it in 8 bits"
+            yield Finding("float-layers", name, message, "export the bundle again")

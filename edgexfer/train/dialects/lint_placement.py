@@ -5,26 +5,32 @@ SE blocks are fine in float: they compute on one value a channel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from onnx import NodeProto
 
 from edgexfer.train.dialects.finding import DEQUANTIZE, QUANTIZE, Finding, is_quantized
-from edgexfer.train.dialects.onnx_graph import Graph
+from edgexfer.train.dialects.onnx_graph import Graph, layer_name
 from edgexfer.train.quantize.placement import convolution_stays_float, is_depthwise, linear_stays_float
 
 _POOLS = {"GlobalAveragePool", "ReduceMean", "AveragePool"}
 _LAYERS = {"Conv", "Gemm", "MatMul"}
 
 
-def placement_findings(graph: Graph, *, float_depthwise: bool) -> Iterator[Finding]:
+def placement_findings(graph: Graph, *, float_depthwise: bool, float_layers: Collection[str] = ()) -> Iterator[Finding]:
     """Gives the quantizers of an INT8 graph that TensorRT does not gain from, and the layers left out by mistake.
 
     Args:
         graph: of a form that holds INT8.
         float_depthwise: whether its depthwise convolutions are meant to be float.
+        float_layers: names of further layers that are meant to be; one that is not is a finding too.
     """
-    for node in (n for n in graph.nodes if n.op_type in _LAYERS):
+    names = {layer_name(node): node for node in graph.nodes}
+    for name in float_layers:
+        if name not in names or any(is_quantized(graph, source) for source in names[name].input[1:2]):
+            message = "the bundle says that this layer computes in float, and it is in 8 bits"
+            yield Finding("float-layers", name, message, "export the bundle again")
+    for node in (n for n in graph.nodes if n.op_type in _LAYERS and layer_name(n) not in float_layers):
         weight = _weight_shape(graph, node)
         if weight is None:
             continue
@@ -34,7 +40,7 @@ def placement_findings(graph: Graph, *, float_depthwise: bool) -> Iterator[Findi
             yield from _in_float(graph, node, weight)
     for node in graph.nodes:
         inputs = [name for name in node.input if name not in graph.constants]
-        if node.op_type == "Add" and len(inputs) == 2:
+        if node.op_type == "Add" and len(inputs) == 2 and layer_name(node) not in float_layers:
             yield from _one_branch(graph, node)
         if node.op_type == "Mul" and len(inputs) == 2 and sum(is_quantized(graph, name) for name in inputs) == 1:
             message = "one of its inputs is quantized, the other is not"

@@ -237,3 +237,19 @@ def shape_along_axis(node: NodeProto, weight: NDArray[Any], scale: NDArray[Any])
     if scale.ndim == 1 and scale.size > 1:
         shape[axis] = scale.size
     return shape
+
+
+def layer_name(layer: NodeProto) -> str:
+    """Returns the name of a layer's module, of an Add with ".Add" behind it; other nodes keep their operator likewise.
+
+    The exporter writes "/blocks/blocks.0/blocks.0.1/conv/Conv" for blocks.0.1.conv.
+    """
+    *modules, operator = layer.name.strip("/").split("/")
+    parts: list[str] = []
+    for module in modules:
+        if parts and module.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts.append(module)
+    if layer.op_type == "Add" or operator != layer.op_type or not parts:
+        parts.append(operator)
+    return ".".join(parts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from edgexfer.train.dialects.onnx_graph import QUANTIZERS, Graph, read_graph
+from edgexfer.train.dialects.onnx_graph import QUANTIZERS, Graph, layer_name, read_graph
 
 _ACTIVATIONS = ("Clip", "Relu")
 _QUANTIZE, _DEQUANTIZE = QUANTIZERS
@@ -77,7 +77,7 @@ def pair_layers(reference: ModelProto, quantized: ModelProto) -> Probe:
         # The copies are appended: they read what is there already.
         alone = _append_alone(given, shipped, chain, layer, written)
         parameters = sum(given.constants[name].size for name in layer.input if name in given.constants)
-        pairs.append(LayerPair(_name(layer), layer.op_type, parameters, end, chain[-1].output[0], alone))
+        pairs.append(LayerPair(layer_name(layer), layer.op_type, parameters, end, chain[-1].output[0], alone))
     return Probe(
         tuple(pairs),
         _giving(given, [name for pair in pairs for name in (pair.reference, pair.alone)]),
@@ -166,16 +166,3 @@ def _giving(graph: Graph, names: list[str]) -> ModelProto:
     source = graph.model
     made = helper.make_graph(graph.nodes, source.graph.name, list(source.graph.input), outputs, initializers)
     return helper.make_model(made, opset_imports=list(source.opset_import), ir_version=source.ir_version)
-
-
-def _name(layer: NodeProto) -> str:
-    """Returns the module's name; the exporter writes "/blocks/blocks.0/blocks.0.1/conv/Conv" for blocks.0.1.conv."""
-    *modules, operator = layer.name.strip("/").split("/")
-    parts: list[str] = []
-    for module in modules:
-        if parts and module.startswith(f"{parts[-1]}."):
-            parts.pop()
-        parts.append(module)
-    if layer.op_type == "Add" or operator != layer.op_type or not parts:
-        parts.append(operator)
-    return ".".join(parts)

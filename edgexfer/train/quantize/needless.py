@@ -8,24 +8,31 @@ Rules: placement.py for layers; NVIDIA's tensorflow-quantization toolkit (custom
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from edgexfer.train.quantize.placement import convolution_stays_float, is_depthwise, linear_stays_float
 from edgexfer.train.quantize.quantized_graph import ADDS, CONVOLUTIONS, GATES, LINEARS, POOLS, Operator, QuantizedGraph
 
 
-def needless_quantizers(graph: QuantizedGraph) -> set[str]:
-    """Returns the names of the quantizers that TensorRT does not gain from."""
+def needless_quantizers(graph: QuantizedGraph, left: Collection[str] = ()) -> set[str]:
+    """Returns the names of the quantizers that TensorRT does not gain from.
+
+    Args:
+        graph: of the network.
+        left: names of operators that are to compute in float, whatever TensorRT would gain.
+    """
     needless = {
         quantizer
         for layer in graph.operators
-        if layer.kind in CONVOLUTIONS | LINEARS and _stays_float(graph, layer)
+        if layer.kind in CONVOLUTIONS | LINEARS and (layer.name in left or _stays_float(graph, layer))
         for quantizer in graph.weight_quantizers(layer)
     }
     for add in (operator for operator in graph.operators if operator.kind in ADDS):
         needless |= _on_convolution_branch(graph, add)
     # From the output backwards: whether a pool or a gate runs in 8 bits depends on the quantizer behind it.
     for name in reversed(graph.activation_quantizers):
-        if name not in needless and not any(_gains(graph, reader, needless) for reader in graph.readers(name)):
+        readers = [reader for reader in graph.readers(name) if reader.name not in left]
+        if name not in needless and not any(_gains(graph, reader, needless) for reader in readers):
             needless.add(name)
     return needless
 

@@ -21,6 +21,8 @@ LINEARS = frozenset({"linear"})
 ADDS = frozenset({"add", "add_", "__add__", "__iadd__"})
 GATES = frozenset({"mul", "mul_", "__mul__", "__imul__"})
 POOLS = frozenset({"adaptive_avg_pool2d", "avg_pool2d", "mean"})
+COMPUTING = CONVOLUTIONS | LINEARS | ADDS | GATES | POOLS
+"""Operators that an engine may run in 8 bits; what else there is stands between them."""
 _PASSING = frozenset({"pad", "max_pool2d", "flatten", "dropout", "reshape", "view", "cat"})
 """Operators that give on quantized values as they are: TensorRT moves a quantizer through them."""
 _QUANTIZE = frozenset({"symmetric_quantize", "asymmetric_quantize"})
@@ -78,6 +80,16 @@ class QuantizedGraph:
         found = [operator for node in self._quantize[quantizer] for operator in self._readers(node)]
         return list(dict.fromkeys(found))
 
+    def sources(self, quantizer: str) -> list[Operator]:
+        """Returns whose values `quantizer` rounds: the nearest operators of `COMPUTING` before it, or the input."""
+        nodes = [n for node in self._quantize[quantizer] for n in self._nearest(node, forward=False)]
+        return [self._operators[node_id] for node_id in dict.fromkeys(node.node_id for node in nodes)]
+
+    def computing_readers(self, quantizer: str) -> list[Operator]:
+        """Returns the nearest operators of `COMPUTING` that read what `quantizer` gives."""
+        nodes = [n for node in self._quantize[quantizer] for n in self._nearest(node, forward=True)]
+        return [self._operators[node_id] for node_id in dict.fromkeys(node.node_id for node in nodes)]
+
     def quantizers_behind(self, operator: Operator) -> list[str]:
         """Returns the quantizers of what `operator` gives, behind those that only pass values on."""
         found: list[str] = []
@@ -128,6 +140,17 @@ class QuantizedGraph:
         for reader in self._graph.get_next_nodes(node):
             further = self._readers(reader) if reader.node_type in _PASSING else [self._operators.get(reader.node_id)]
             found += [operator for operator in further if operator is not None and operator not in found]
+        return found
+
+    def _nearest(self, node: NNCFNode, *, forward: bool) -> list[NNCFNode]:
+        """Returns the nearest computing nodes, or inputs, with no quantizer between."""
+        step = self._graph.get_next_nodes if forward else self._graph.get_previous_nodes
+        found: list[NNCFNode] = []
+        for near in step(node):
+            if near.node_type in COMPUTING or near.node_type == _INPUT:
+                found.append(near)
+            elif near.node_type not in _QUANTIZE and near.node_type != _CONSTANT:
+                found += self._nearest(near, forward=forward)
         return found
 
     def _source(self, quantize: NNCFNode) -> NNCFNode | None:

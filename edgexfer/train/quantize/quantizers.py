@@ -51,6 +51,7 @@ _ESTIMATORS = {
     "min_max": RangeEstimatorParametersSet.MINMAX,
     "mean_min_max": RangeEstimatorParametersSet.MEAN_MINMAX,
     "quantile": RangeEstimatorParametersSet.MEAN_QUANTILE,
+    "histogram": RangeEstimatorParametersSet.HISTOGRAM,
 }
 
 
@@ -92,6 +93,30 @@ def place_quantizers(
         remove_quantizers(network, needless_quantizers(graph))
     _pin_pixels(quantized)
     return quantized
+
+
+@torch.no_grad()
+def estimated_anew(
+    quantized: DeployNetwork, pixels: Tensor, target: Target, recipe: CalibrationRecipe
+) -> DeployNetwork:
+    """Returns a copy whose activations have the ranges that another estimator takes from the calibration images.
+
+    Weights and their ranges stay as they were learned.
+
+    Args:
+        quantized: it is not changed.
+        pixels: uint8 [images, 3, H, W], the calibration images.
+        target: the one it was quantized for.
+        recipe: with the estimator.
+    """
+    own = copy.deepcopy(quantized)
+    found = quantizers_of(place_quantizers(without_quantizers(quantized), pixels, target, recipe).network)
+    with quiet_nncf():
+        graph = QuantizedGraph(own.network, own.centre(pixels[:1]))
+    quantizers = quantizers_of(own.network)
+    for name in graph.activation_quantizers:
+        quantizers[name].load_state_dict(found[name].state_dict())
+    return own
 
 
 def quantizer_config(quantized: DeployNetwork) -> dict[str, Any]:

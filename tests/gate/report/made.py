@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from edgexfer.core.control import Attempt, Control
 from edgexfer.core.manifest import MANIFEST, write_manifest
 from edgexfer.gate.judge.limits import Limit, parse_limit
 from edgexfer.gate.judge.verdict import Flip, GateResult, Verdict
@@ -146,6 +147,7 @@ def full(bundle: Path) -> Path:
     """The same bundle with all that may be in one."""
     (bundle / "history.csv").write_text(HISTORY, encoding="utf-8")
     (bundle / "layers.json").write_text(layers(), encoding="utf-8")
+    (bundle / "control.json").write_text(controlled().to_json(), encoding="utf-8")
     return rewrite(bundle, "bundle", name=f"tiny {HOSTILE}")
 
 
@@ -161,6 +163,16 @@ def layers(own: tuple[float | None, ...] = (30.0, 12.5, None)) -> str:
         for i, value in enumerate(own)
     ]  # fmt: skip
     return json.dumps({"format_version": 1, "images": 16, "layers": listed})
+
+
+def controlled() -> Control:
+    """What stands in `control.json`: three attempts, of which the last held."""
+    attempts = (
+        Attempt("mean_min_max", (), 0.9, 6, 1, 8, 3_400_000, holds=False),
+        Attempt("quantile", (), 0.94, 2, 0, 5, 3_400_000, holds=False),
+        Attempt("quantile", (f"block.1{HOSTILE}", "block.2"), 0.96, 0, 0, 2, 3_600_000, holds=True),
+    )
+    return Control(100, 0.01, 0.96, attempts, 2, 32, {f"block.1{HOSTILE}": 0.8, "block.2": 0.0125})
 
 
 def verdicts(bundle: Path) -> GateResult:

@@ -12,15 +12,17 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from edgexfer.core.control import read_control
 from edgexfer.core.errors import ArtifactError
 from edgexfer.gate import accuracy
 from edgexfer.gate.report.classes import MOST_CELLS, OTHERS, class_rows, heat_map, overview, worst_pairs
+from edgexfer.gate.report.control import control_card
 from edgexfer.gate.report.curves import curves, read_history
 from edgexfer.gate.report.drawing import COLOURS, Drawing, draw
 from edgexfer.gate.report.latency_curves import latency_drawings, latency_table
 from edgexfer.gate.report.layers import layer_drawings, layer_table, read_layers
 from edgexfer.gate.report.reliability import reliability
-from tests.gate.report.made import HISTORY, layers, measured
+from tests.gate.report.made import HISTORY, controlled, layers, measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,6 +142,56 @@ def test_the_layer_to_blame_comes_first(tmp_path: Path) -> None:
     assert "12.5 dB" in described(along)
     assert layer_table(errors).rows[2][1:] == ("Conv", "3", "exact", "38.0 dB", "2.00 %", "2,000")
     assert math.isinf(errors.layers[2].blame_db)
+
+
+def test_the_layers_say_what_they_do_to_the_answers_where_that_was_measured(tmp_path: Path) -> None:
+    (tmp_path / "layers.json").write_text(layers(), encoding="utf-8")
+    errors = read_layers(tmp_path)
+    assert errors is not None
+    table = layer_table(errors, {"block.2": 1, errors.layers[1].name: 0.0125})
+    assert (len(table.head), table.head[-1]) == (8, "what it does to the answers, in nats")
+    assert [row[-1] for row in table.rows[:2]] == ["–", "0.013"]
+    assert len(layer_table(errors).head) == 7
+
+
+def test_what_accuracy_control_tried_is_told_in_its_order(tmp_path: Path) -> None:
+    assert read_control(tmp_path) is None
+    (tmp_path / "control.json").write_text(controlled().to_json(), encoding="utf-8")
+    found = read_control(tmp_path)
+    assert found == controlled()
+    card = control_card(found)
+    assert card.sentence == (
+        "INT8 lost 6.00 points of top-1 on 100 validation images, the limit is 1.00: "
+        "with ranges by quantile and 2 layers in float it loses nothing."
+    )
+    assert [row[1:] for row in card.table.rows] == [
+        ("0", "90.00 %", "-6.00", "6", "1", "8", "3.40 MB", "misses"),
+        ("0", "94.00 %", "-2.00", "2", "0", "5", "3.40 MB", "misses"),
+        ("2", "96.00 %", "+0.00", "0", "0", "2", "3.60 MB", "kept"),
+    ]
+    assert card.table.rows[0][0] == "as trained, ranges by mean_min_max"
+    assert card.table.rows[2][0].startswith("in float: block.1")
+    assert card.table.rows[2][0].endswith(" and 1 more")
+    nothing = dataclasses.replace(controlled(), chosen=None)
+    assert control_card(nothing).float_layers == ()
+    assert "none of 3 attempts held it" in control_card(nothing).sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "format_version None, this edgexfer reads 1"),
+        ('{"format_version": 2}', "format_version 2, this edgexfer reads 1"),
+        ('{"format_version": 1, "attempts": []}', "does not fit"),
+        (controlled().to_json().replace('"chosen": 2', '"chosen": 3'), "does not fit"),
+        (controlled().to_json().replace('"lost": 6', '"lost": "six"'), "does not fit"),
+    ],
+)
+def test_a_control_that_is_none_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "control.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=message):
+        read_control(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,13 @@ def test_every_id_is_there_once_and_every_link_leads_somewhere(whole: Parsed) ->
     assert links - set(whole.ids) == set()
 
 
+def test_accuracy_control_has_a_section_where_there_was_any(plain: Parsed, whole: Parsed) -> None:
+    assert "Accuracy control" not in plain.text
+    assert "with ranges by quantile and 2 layers in float it loses nothing." in whole.text
+    assert "the test images had no say" in whole.text
+    assert "what it does to the answers, in nats" in whole.text
+
+
 def test_equal_artifacts_give_equal_pages(bundle: Path, tmp_path: Path) -> None:
     gate = verdicts(full(bundle))
     first, second = (report(bundle, tmp_path / name, gate=gate).read_bytes() for name in ("a.html", "b.html"))
