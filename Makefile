@@ -10,10 +10,10 @@ ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test acceptance lint format bench clean
+.PHONY: help install demo test acceptance lint format bench arm-sysroot arm clean
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(READY) ## .venv with edgexfer, its extras [train], [openvino], [pretrain], [stream], [sweep], [trackers] and [dev], all pinned by constraints.txt
 
@@ -40,8 +40,14 @@ format: $(READY) ## mends what ruff can mend
 bench: $(READY) ## the benchmarks of docs/benchmarks.md, one after the other
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
+arm-sysroot: $(READY) ## what emulated CPUs need, in .cache/arm: QEMU, Debian's Python for Arm, wheels; once
+	$(BIN)/python -m tests.arm.make_sysroot
+
+arm: arm-sysroot ## the tests on emulated CPUs: 64-bit Arm and AVX2
+	$(ONE_THREAD) $(BIN)/python -m pytest -m arm -v -ra --durations=0
+
 clean: ## removes .venv and every cache; runs and bundles stay
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find edgexfer tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps: the environment is made once, the install is repeated when a range or a pin changes.

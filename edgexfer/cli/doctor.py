@@ -50,7 +50,7 @@ def _eight_bit(isa: list[str]) -> str:
     if exact:
         return f"fast and exact ({', '.join(exact)})"
     if platform.machine().lower() in ("x86_64", "amd64"):
-        return "without VNNI: uint8 x int8 saturates; set weight_bits = 7 in the target, or it runs slower"
+        return "without VNNI: uint8 x int8 saturates; export for x86-cpu-avx2, or it runs slower"
     return "no dot product instructions: expect little gain from INT8"
 
 

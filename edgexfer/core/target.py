@@ -61,7 +61,7 @@ class Target:
         precision: what may be shipped; "auto" ships the fastest that loses at most `max_drop`.
         calibration: name of, or path to, the recipe that chooses calibration images.
         opset: the ONNX operator set version that the device's engine reads.
-        weight_bits: 8; or 7 where the CPU has neither VNNI nor dot product instructions.
+        weight_bits: 8; or 7 for x86-64 without VNNI, whose products of 8 bits overflow. Arm needs it nowhere.
         max_drop: the largest loss of top-1 against float that is shipped, as a fraction (0.01 = 1 point).
         rivals: other backends that can run the same file; `build` takes one where it is surely faster on the machine.
         float_type: what is written for the layers outside INT8; "float16" for engines that take every type from the

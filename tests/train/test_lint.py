@@ -71,6 +71,10 @@ def unsigned_weight(parts: Parts) -> None:
     parts.constants |= {"first_w": np.ones((4, 3, 1, 1), np.uint8), "first_wz": np.zeros(4, np.uint8)}
 
 
+def lowest_weight(parts: Parts) -> None:
+    parts.constants["first_w"][0, 0] = -128
+
+
 def signed_activation(parts: Parts) -> None:
     for name in ("firstd", "secondd", "sumd", "logits"):
         parts.constants[f"{name}_z"] = np.int8(0)
@@ -119,6 +123,7 @@ LEFT = "float-operator"
         (weight_quantized_at_run_time, {"int8-weights"}),
         (asymmetric_weight, {"symmetric-weights"}),
         (unsigned_weight, {"symmetric-weights"}),
+        (lowest_weight, {"narrow-weights"}),
         (signed_activation, {"u8-activations"}),
         (activation_per_channel, {"u8-activations", "engine-opens"}),
         (of_another_domain, {"engine-opens"}),

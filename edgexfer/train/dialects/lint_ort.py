@@ -87,11 +87,19 @@ def _types(graph: Graph) -> Iterator[Finding]:
         if is_weight(graph, node):
             if zero.dtype not in (np.int8, np.int32) or zero.any():
                 yield Finding("symmetric-weights", node.name, f"zero point {zero.dtype}", "int8 weights, zero point 0")
+            elif _has_lowest(graph, node):
+                remedy = "cut it off at -127: on Arm without dot product, and in depthwise layers there, -128 overflows"
+                yield Finding("narrow-weights", node.name, "a weight is -128, expected -127 to 127", remedy)
         elif zero.dtype != np.uint8 or scale.ndim:
             found = f"{zero.dtype}, {'per channel' if scale.ndim else 'per tensor'}"
             yield Finding(
                 "u8-activations", node.name, f"activation is {found}", "uint8 per tensor fuses, others do not"
             )
+
+
+def _has_lowest(graph: Graph, node: NodeProto) -> bool:
+    weight = graph.constants.get(node.input[0])
+    return weight is not None and weight.dtype == np.int8 and bool((weight == np.iinfo(np.int8).min).any())
 
 
 def _float_left(graph: Graph, float_layers: Collection[str]) -> Iterator[Finding]:
