@@ -58,12 +58,13 @@ def test_the_bundle_is_named_after_the_run() -> None:
 def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) -> None:
     assert edgexfer("export", run, "--target", "x86-cpu").code == 0
     flags = ["--precision", "float32", "--epochs", "0", "--data", "photos", "--device", "cpu", "--overwrite"]
-    flags += ["--on", "me@orin", "--on", "me@pi", "--known-share", "0.9"]
+    flags += ["--on", "me@orin", "--on", "me@pi", "--known-share", "0.9", "--no-accuracy-control"]
     assert edgexfer("export", run, "--target", "jetson-orin-nano", "--out", "a/b.edgx", *flags).code == 0
     plain, full = calls
     assert (plain["run"], plain["target"].name, plain["out"]) == (run, "x86-cpu", Path("mine.edgx"))
     assert (plain["precision"], plain["epochs"], plain["data"]) == (None, None, None)
     assert (plain["device"], plain["overwrite"], plain["on"]) == ("auto", False, ())
+    assert (plain["accuracy_control"], full["accuracy_control"]) == (True, False)
     assert full["on"] == ("me@orin", "me@pi")
     assert (plain["known_share"], full["known_share"]) == (0.95, 0.9)
     assert (full["target"].name, full["out"], full["precision"]) == ("jetson-orin-nano", Path("a/b.edgx"), "float32")
