@@ -12,6 +12,10 @@ opens the engine that is there, and builds it where there is none that fits.
 
     build_engine(bundle, *, rebuild, progress) -> BuiltEngine
     device() -> str                                such as "Orin, compute capability 8.7"
+
+One that can tell the time of each layer is a LayerTimer, and serves where channels are removed for their latency.
+
+    time_layers(bundle, pixels, *, threads, calls) -> tuple[LayerTime, ...]
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from numpy.typing import NDArray
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.engines import BuiltEngine
 from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.layer_times import LayerTime
 from edgexfer.core.threads import Progress
 
 BUILT_IN = ("ort", "tensorrt", "fake")
@@ -76,6 +81,23 @@ class EngineBuilder(Backend, Protocol):
         ...
 
 
+class LayerTimer(Backend, Protocol):
+    """A backend whose engine can say how long each layer of a model takes."""
+
+    def time_layers(
+        self, bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | None, calls: int
+    ) -> tuple[LayerTime, ...]:
+        """Opens the bundle's model, runs it and returns the time of each layer, in the order in which they run.
+
+        Args:
+            bundle: any that the backend opens.
+            pixels: uint8 [1, H, W, 3].
+            threads: of one inference; None for the engine's own choice.
+            calls: that count, after some that do not.
+        """
+        ...
+
+
 def missing_here(name: str) -> str | None:
     """Returns why the backend `name` cannot run on this machine, None where it can; an unknown one cannot."""
     try:
@@ -87,6 +109,11 @@ def missing_here(name: str) -> str | None:
 def builder_of(backend: Backend) -> EngineBuilder | None:
     """Returns the backend as one that builds engines, None where there is nothing to build."""
     return cast("EngineBuilder", backend) if hasattr(backend, "build_engine") else None
+
+
+def layer_timer_of(backend: Backend) -> LayerTimer | None:
+    """Returns the backend as one that times layers, None where its engine does not say."""
+    return cast("LayerTimer", backend) if hasattr(backend, "time_layers") else None
 
 
 def find_backend(name: str) -> Backend:
