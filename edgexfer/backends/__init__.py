@@ -21,6 +21,7 @@ One that can tell the time of each layer is a LayerTimer, and serves where chann
 from __future__ import annotations
 
 import importlib
+import platform
 from typing import Protocol, cast
 
 import numpy as np
@@ -28,8 +29,9 @@ from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.engines import BuiltEngine
-from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.errors import MissingPartError, SettingsError, did_you_mean
 from edgexfer.core.layer_times import LayerTime
+from edgexfer.core.target import Target
 from edgexfer.core.threads import Progress
 
 BUILT_IN = ("ort", "tensorrt", "fake")
@@ -114,6 +116,28 @@ def builder_of(backend: Backend) -> EngineBuilder | None:
 def layer_timer_of(backend: Backend) -> LayerTimer | None:
     """Returns the backend as one that times layers, None where its engine does not say."""
     return cast("LayerTimer", backend) if hasattr(backend, "time_layers") else None
+
+
+def why_no_layer_timer(target: Target) -> str:
+    """Returns why layers cannot be timed here as the target would run them; "" where they can."""
+    if missing := missing_here(target.backend):
+        return missing
+    machine = target.host.get("machine", platform.machine())
+    if machine != platform.machine():
+        return f"the target is {machine}, this machine is {platform.machine()}"
+    backend = find_backend(target.backend)
+    if builder_of(backend) is not None or layer_timer_of(backend) is None:
+        return f"{target.backend} does not say how long a layer takes"
+    return ""
+
+
+def check_layer_timer(target: Target) -> None:
+    """Raises MissingPartError where layers cannot be timed here as the target would run them."""
+    if reason := why_no_layer_timer(target):
+        raise MissingPartError(
+            f"latency= cannot be measured for {target.name} here: {reason}",
+            "prune by what can be counted anywhere, such as --prune macs=0.5, or run this on the device itself",
+        )
 
 
 def find_backend(name: str) -> Backend:

@@ -18,10 +18,12 @@ from edgexfer.cli.options import (
     OverwriteOption,
     PrecisionName,
     PrecisionOption,
+    PruneOption,
     TrackingOption,
     named,
 )
 from edgexfer.cli.parts import needs
+from edgexfer.cli.pruning import asked_goal, print_pruning
 from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
@@ -43,6 +45,7 @@ def export(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Of quantization-aware training; 0 only calibrates.")
     ] = None,
+    prune: PruneOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they have moved since.")
     ] = None,
@@ -63,6 +66,8 @@ def export(
 
     With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
 
+    With --prune channels are removed first, and the table of what that cost on the way is printed.
+
     With --logger figures, bundle and report are logged, in the run that fine-tuning began where it has one.
     """
     profile = named_target(target)
@@ -71,6 +76,7 @@ def export(
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
     share = KNOWN_SHARE if known_share is None else known_share
     check_known_share(share)
+    goal = asked_goal(prune, run, profile)
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
@@ -88,9 +94,11 @@ def export(
             on=tuple(on or ()),
             known_share=share,
             overwrite=overwrite,
+            goal=goal,
             progress=moved,
             tracked=tracked,
         )
+    print_pruning(made.bundle.manifest["provenance"].get("pruning"))
     print_exported(made)
     _print_next(made)
     if any(device.error is not None for device in made.devices):

@@ -6,25 +6,26 @@ Latency is that of one inference, without decoding the image, with one thread; b
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
-from edgexfer.backends import builder_of, find_backend, layer_timer_of, missing_here
+from edgexfer.backends import check_layer_timer, find_backend, layer_timer_of, why_no_layer_timer
 from edgexfer.core.bundle import Bundle
-from edgexfer.core.errors import ArtifactError, MissingPartError
+from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
 from edgexfer.gate.judge.compare import compare
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.loop.trackers import Tracking
-from edgexfer.train.prune.goal import Goal
+from edgexfer.train.prune.goal import Goal, pruned_place
 from edgexfer.train.prune.prune import Engine
 from edgexfer.train.prune.prune import prune as prune_checkpoint
 from edgexfer.train.prune.stand_ins import THREADS, Timed
 
 log = logging.getLogger(__name__)
 
-RACE_SECONDS = 5.0
+RACE_SECONDS = 4.0
+_SURE = 0.04  # width of the ratio's interval, as a share of it, that is worth no longer measuring
+_LONGEST = 4  # times RACE_SECONDS
 _FLOATS = ("float32", "float16")
 
 
@@ -61,10 +62,10 @@ def prune(
     """
     checkpoint = open_checkpoint(run)
     engine = engine_here(target)
-    if goal.measure == "latency" and engine is None:
-        raise MissingPartError(f"latency= cannot be measured for {target.name} here: {_why_not(target)}", _REMEDY)
+    if goal.measure == "latency":
+        check_layer_timer(target)
     place = pruned_place(checkpoint.folder, goal, target) if out is None else out
-    if out is None and (there := _made_before(place, checkpoint, target, goal, epochs)) is not None:
+    if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engine)) is not None:
         log.info("taking the pruned checkpoint %s, which was made from this run before", place)
         return there
     return prune_checkpoint(
@@ -82,44 +83,28 @@ def prune(
     )
 
 
-_REMEDY = "prune by what can be counted anywhere, such as --prune macs=0.5, or run this on the device itself"
-
-
-def pruned_place(run: Path, goal: Goal, target: Target) -> Path:
-    """Returns where the pruned sibling of `run` lies: RUN.pruned-MEASURE-RATIO, for latency with the target's name."""
-    name = f"{run.name}.pruned-{goal.measure}-{goal.ratio:g}"
-    return run.with_name(f"{name}-{target.name}" if goal.measure == "latency" else name)
-
-
 def engine_here(target: Target) -> Engine | None:
     """Returns the target's engine, None where it is not on this machine or the machine is of another kind."""
-    if _why_not(target):
+    if why_no_layer_timer(target):
         return None
     backend = find_backend(target.backend)
     precision = "float32" if target.precision in _FLOATS else "int8"
     return Engine(layer_timer_of(backend), _race, precision, backend.engine_version())
 
 
-def _why_not(target: Target) -> str:
-    if missing := missing_here(target.backend):
-        return missing
-    machine = target.host.get("machine", platform.machine())
-    if machine != platform.machine():
-        return f"the target is {machine}, this machine is {platform.machine()}"
-    backend = find_backend(target.backend)
-    if builder_of(backend) is not None or layer_timer_of(backend) is None:
-        return f"{target.backend} does not say how long a layer takes"
-    return ""
-
-
 def _race(narrow: Bundle, full: Bundle) -> Timed:
-    found = compare(narrow, full, seconds=RACE_SECONDS, threads=THREADS, step="inference")
+    seconds = RACE_SECONDS
+    while True:
+        found = compare(narrow, full, seconds=seconds, threads=THREADS, step="inference")
+        if found.high - found.low <= _SURE * found.ratio or seconds >= _LONGEST * RACE_SECONDS:
+            break
+        seconds *= 2
     narrow_ms, full_ms = (side.percentile("inference", 50) / 1e6 for side in (found.bundle, found.against))
     return Timed(found.ratio, found.low, found.high, narrow_ms, full_ms)
 
 
 def _made_before(
-    place: Path, checkpoint: Checkpoint, target: Target, goal: Goal, epochs: int | None
+    place: Path, checkpoint: Checkpoint, target: Target, goal: Goal, epochs: int | None, engine: Engine | None
 ) -> Checkpoint | None:
     if not place.exists():
         return None
@@ -129,5 +114,28 @@ def _made_before(
         log.warning("%s is damaged and is made again", place)
         return None
     learned = there.manifest.get("pruning") or {}
-    same = (checkpoint.digest, str(goal), target.name, epochs)
-    return there if same == tuple(learned.get(key) for key in ("parent", "goal", "target", "epochs")) else None
+    asked = (checkpoint.digest, str(goal), target.name, None if engine is None else engine.precision)
+    same = asked == tuple(learned.get(key) for key in ("parent", "goal", "target", "precision"))
+    return there if same and epochs in (None, learned.get("epochs")) else None
+
+
+def pruning_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:
+    """Returns what a user must know before shipping a pruned network, in sentences.
+
+    Float and INT8 are compared with each other at export; what both have lost to pruning is not seen there.
+    """
+    record = checkpoint.manifest.get("pruning")
+    if record is None:
+        return ()
+    before, after = (
+        point["metrics"].get("test", point["metrics"]["val"]) for point in (record["points"][0], record["points"][-1])
+    )
+    loss = before["right"] / before["images"] - after["right"] / after["images"]
+    if loss <= target.max_drop + 1e-9:
+        return ()
+    said = (
+        f"pruning to {record['goal']} lost {100 * loss:.2f} points of top-1 ({before['right'] - after['right']} of "
+        f"{before['images']} held-out images), {target.name} allows {100 * target.max_drop:.2f}: ask for less, or let "
+        "it learn longer with `edgexfer compress --prune ... --prune-epochs N`"
+    )
+    return (said,)

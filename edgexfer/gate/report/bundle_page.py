@@ -16,6 +16,7 @@ from edgexfer.gate.report.gallery import Gallery, flipped, flipped_since, with_t
 from edgexfer.gate.report.latency_curves import latency_drawings, latency_table
 from edgexfer.gate.report.layers import layer_drawings, layer_table, read_layers
 from edgexfer.gate.report.provenance import provenance
+from edgexfer.gate.report.pruning import pruning_about, pruning_table
 from edgexfer.gate.report.reliability import reliability
 from edgexfer.gate.report.side_by_side import compared
 from edgexfer.gate.report.slices import slice_card
@@ -48,6 +49,7 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
     )
     history, layers = read_history(folder / HISTORY), read_layers(folder)
     timed = [(record.precision, record.latency) for record in measured if record.latency is not None]
+    pruned = bundle.manifest.get("provenance", {}).get("pruning")
     largest = max((record.size_bytes for record in measured), default=0) or 1
     return Page(
         "Bundle",
@@ -74,6 +76,8 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         layers=layer_drawings(layers) if layers else [],
         layer_table=layer_table(layers) if layers else None,
         layer_images=layers.images if layers else 0,
+        pruning=pruning_table(pruned),
+        pruning_about=pruning_about(pruned),
         curves=curves(history) if history else [],
     )
 

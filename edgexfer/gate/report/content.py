@@ -99,6 +99,8 @@ class Page:
         layers: drawings.
         layer_table: every layer.
         layer_images: how many images the layers' errors stand on.
+        pruning: the points on the way of --prune.
+        pruning_about: how they came about.
         curves: of the training.
         guards: what was to be said after training, in sentences.
     """
@@ -127,6 +129,8 @@ class Page:
     layers: list[Drawing] = field(default_factory=list)
     layer_table: Table | None = None
     layer_images: int = 0
+    pruning: Table | None = None
+    pruning_about: str = ""
     curves: list[Drawing] = field(default_factory=list)
     guards: list[str] = field(default_factory=list)
 
@@ -142,6 +146,7 @@ class Page:
             ("reliability", "Reliability of the scores", self.reliability),
             ("latency", "Latency", self.latency),
             ("layers", "Layers", self.layers or self.layer_table),
+            ("pruning", "Pruning", self.pruning),
             ("training", "Training", self.curves or self.guards),
             ("provenance", "Where it comes from", self.provenance),
             ("absent", "Not on this page", self.absent),

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast, get_args
 
 from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.target import Target
 
 Measure = Literal["latency", "params", "macs"]
 MEASURES: tuple[str, ...] = get_args(Measure)
@@ -67,3 +69,9 @@ def parse_goal(text: str) -> Goal:
     except ValueError:
         raise SettingsError(f"--prune {text}: '{value}' is no number", _EXAMPLE) from None
     return Goal(cast("Measure", measure), ratio)
+
+
+def pruned_place(run: Path, goal: Goal, target: Target) -> Path:
+    """Returns where the pruned sibling of `run` lies: RUN.pruned-MEASURE-RATIO, for latency with the target's name."""
+    name = f"{run.name}.pruned-{goal.measure}-{goal.ratio:g}"
+    return run.with_name(f"{name}-{target.name}" if goal.measure == "latency" else name)

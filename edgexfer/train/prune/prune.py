@@ -55,6 +55,7 @@ _JUDGING = 256  # images that importance is measured on
 _ATTEMPTS = 5
 _WITHIN = 0.96  # of the wanted latency: faster than that gives accuracy away
 _CLOSER = 0.995
+_LOUD = 0.15  # width of a ratio's interval, as a share of it, beyond which the table is the better judge
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,12 @@ class _Choice:
             timed = self._stand_ins.timed(widths)
             tried.append((widths, timed))
             log.info("the table's %.3f is %.3f by the clock", self._cost.of(widths) / whole, timed.ratio)
+            if timed.high - timed.low > _LOUD * timed.ratio:
+                log.warning(
+                    "this machine is too loud to time the network (ratio %.2f to %.2f): the table decides",
+                    timed.low, timed.high,
+                )  # fmt: skip
+                return widths, timed
             if _WITHIN * ratio <= timed.ratio <= ratio:
                 break
             self._correction *= _CLOSER * ratio / timed.ratio
