@@ -10,22 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgexfer.backends import check_layer_timer, find_backend, layer_timer_of, why_no_layer_timer
-from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
-from edgexfer.gate.judge.compare import compare
+from edgexfer.flow.race import race
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal, pruned_place
 from edgexfer.train.prune.prune import Engine
 from edgexfer.train.prune.prune import prune as prune_checkpoint
-from edgexfer.train.prune.stand_ins import THREADS, Timed
 
 log = logging.getLogger(__name__)
 
-RACE_SECONDS = 4.0
-_SURE = 0.04  # width of the ratio's interval, as a share of it, that is worth no longer measuring
-_LONGEST = 4  # times RACE_SECONDS
 _FLOATS = ("float32", "float16")
 
 
@@ -89,18 +84,7 @@ def engine_here(target: Target) -> Engine | None:
         return None
     backend = find_backend(target.backend)
     precision = "float32" if target.precision in _FLOATS else "int8"
-    return Engine(layer_timer_of(backend), _race, precision, backend.engine_version())
-
-
-def _race(narrow: Bundle, full: Bundle) -> Timed:
-    seconds = RACE_SECONDS
-    while True:
-        found = compare(narrow, full, seconds=seconds, threads=THREADS, step="inference")
-        if found.high - found.low <= _SURE * found.ratio or seconds >= _LONGEST * RACE_SECONDS:
-            break
-        seconds *= 2
-    narrow_ms, full_ms = (side.percentile("inference", 50) / 1e6 for side in (found.bundle, found.against))
-    return Timed(found.ratio, found.low, found.high, narrow_ms, full_ms)
+    return Engine(layer_timer_of(backend), race, precision, backend.engine_version())
 
 
 def _made_before(

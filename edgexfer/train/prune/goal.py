@@ -25,7 +25,7 @@ class Goal:
     """What a network shall shrink to.
 
     Attributes:
-        measure: "latency" (median of one inference on the target's engine, one thread), "params" or "macs".
+        measure: "latency" (one inference on the target's engine, one thread), "params" or "macs".
         ratio: what is left of it, 0.05 to 0.99 of the unpruned network's.
     """
 

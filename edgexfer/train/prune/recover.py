@@ -1,7 +1,8 @@
 """Recover: a network that has just lost channels learns again to answer as the unpruned one does.
 
-Distillation from the unpruned float network (Hinton et al. 2015) beside the labels; the best epoch on the validation
-images stays. Only the training split is learned from.
+Distillation from the unpruned float network (Hinton et al. 2015), whose answers are all that is learned from: what is
+left after mean replacement is close to it, and labels lead away (docs/log.md). Only the training split is learned from;
+the epoch that is closest to it on the validation images stays.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from edgexfer.train.loop.trainee import Trainee
 
 _IMAGES_SEEN = 6_000  # at each point unless told otherwise; twice that at the last one
 _MOST_EPOCHS = 40
-_LEARNING_RATE = 3e-4
-_DISTILLATION = 0.8
+_LEARNING_RATE = 1e-4
+_DISTILLATION = 1.0
 
 
 def recovery(images: int, *, epochs: int | None, last: bool, seed: int) -> Schedule:

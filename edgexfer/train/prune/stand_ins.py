@@ -40,10 +40,10 @@ class Timed:
     """A narrower network's latency beside the unpruned one's, both measured in turns.
 
     Attributes:
-        ratio: median of one inference / that of the unpruned network.
+        ratio: the time of one inference / that of the unpruned network.
         low: lower end of the ratio's 95 % confidence interval.
         high: upper end of it.
-        latency_ms: the median, in milliseconds.
+        latency_ms: the time of one inference, in milliseconds: the lower quartile, as flow/race.py explains.
         full_ms: the unpruned network's.
     """
 
