@@ -16,8 +16,8 @@ from edgexfer.flow.race import race
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal, pruned_place
-from edgexfer.train.prune.prune import Engine
 from edgexfer.train.prune.prune import prune as prune_checkpoint
+from edgexfer.train.prune.stand_ins import Engine
 
 log = logging.getLogger(__name__)
 

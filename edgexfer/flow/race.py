@@ -22,7 +22,7 @@ from edgexfer.gate.measure.turns import Side, Turns
 from edgexfer.train.prune.stand_ins import THREADS, Timed
 
 RACE_SECONDS = 4.0
-_LONGEST = 2  # times RACE_SECONDS
+_LONGEST = 3  # times RACE_SECONDS
 _SURE = 0.04  # width of the ratio's interval, as a share of it, that is worth no longer measuring
 _ROUNDS = 4
 _QUICK = 0.25
@@ -30,7 +30,7 @@ _RESAMPLES = 500
 
 
 def race(narrow: Bundle, full: Bundle) -> Timed:
-    """Times the first bundle against the second until the ratio is sure, or twice RACE_SECONDS have passed.
+    """Times the first bundle against the second until the ratio is sure, or three times RACE_SECONDS have passed.
 
     Raises:
         EdgexferError: the backend of their target refuses one of them.

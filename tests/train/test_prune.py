@@ -27,8 +27,8 @@ from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.groups import channel_groups
 from edgexfer.train.prune.narrow import remove_channels
 from edgexfer.train.prune.narrow_onnx import narrow_onnx
-from edgexfer.train.prune.prune import Engine, prune
-from edgexfer.train.prune.stand_ins import Timed
+from edgexfer.train.prune.prune import prune
+from edgexfer.train.prune.stand_ins import Engine, Timed
 from edgexfer.train.settings import FinetuneSettings
 from tests.train.exports import Exports
 

@@ -141,7 +141,7 @@ def test_blocks_that_are_worth_least_for_what_they_save_go_first() -> None:
     odd = [torch.ones(40, dtype=torch.float64), torch.ones(24, dtype=torch.float64)]
     found = choose_widths(odd, dear, 0.7 * dear.of(np.array([40, 24])))
     assert all(width % BLOCK == 0 or width == full for width, full in zip(found, (40, 24), strict=True))
-    with pytest.raises(EdgexferError, match="cannot go further"):
+    with pytest.raises(EdgexferError, match="cannot go so far at once"):
         choose_widths(worth, Cost("us", (*dear.terms, Term(None, None, constant=1e4))), 100.0)
 
 

@@ -49,8 +49,8 @@ def choose_widths(importances: Sequence[Tensor], cost: Cost, aim: float, *, bloc
         ]
         if not rates:
             raise EdgexferError(
-                f"pruning reached {now / cost.of(full):.2f} of the {cost.unit} and cannot go further at once: "
-                "what is left are layers of fixed size, or groups at their narrowest",
+                f"pruning cannot go so far at once: {now / cost.of(full):.2f} of these {cost.unit} belong to layers of "
+                "fixed size and to groups of channels at their narrowest",
                 "ask for less with --prune, or take a smaller --backbone",
             )
         _, group = min(rates)

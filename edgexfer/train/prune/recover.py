@@ -61,6 +61,7 @@ def recover(
     mirror: bool,
     device: str,
     tracked: Tracking | None = None,
+    tracked_as: str | None = None,
 ) -> dict[str, Any]:
     """Trains `network` in place; returns the record of the epoch that is kept, 0 for the network as it came.
 
@@ -73,6 +74,7 @@ def recover(
         mirror: whether training may mirror images.
         device: "cpu" or "cuda".
         tracked: takes the rows of the history.
+        tracked_as: what they are called there.
     """
     trainee = Trainee(
         network,
@@ -84,7 +86,7 @@ def recover(
         Augmentation(mirror=mirror),
         teacher=teacher,
     )
-    return fit(trainee, folder, stage="prune", patience=None, device=device, tracked=tracked)
+    return fit(trainee, folder, stage="prune", patience=None, device=device, tracked=tracked, tracked_as=tracked_as)
 
 
 def write_joined_history(parent: Path, points: Sequence[Path], out: Path) -> int:

@@ -6,7 +6,6 @@ narrower ones are cut out of it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from onnx import ModelProto
 
 from edgexfer.backends import LayerTimer
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import BackendError
 from edgexfer.core.target import Target, load_calibration
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork
@@ -28,8 +28,6 @@ from edgexfer.train.prune.groups import Group
 from edgexfer.train.prune.latency_table import drawn_widths, latency_table
 from edgexfer.train.prune.narrow_onnx import narrow_onnx
 from edgexfer.train.stand_in import save_stand_in
-
-log = logging.getLogger(__name__)
 
 THREADS = 1
 CALIBRATING = 16  # images: scales that are a little off take no more time
@@ -59,6 +57,23 @@ Race = Callable[[Bundle, Bundle], Timed]
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Engine:
+    """The target's engine on this machine.
+
+    Attributes:
+        timer: times single layers; None where the engine does not say.
+        race: times whole networks.
+        precision: what is timed, "int8" or "float32".
+        version: such as "onnxruntime 1.31.1".
+    """
+
+    timer: LayerTimer | None
+    race: Race
+    precision: str
+    version: str
+
+
 class StandIns:
     """Stand-ins of one network; they lie in a folder of their own.
 
@@ -68,8 +83,7 @@ class StandIns:
         groups: its groups.
         pixels: uint8 [N, S, S, 3], training images: they calibrate and are timed with.
         target: decides dialect and opset.
-        precision: "int8" or "float32".
-        race: times two bundles.
+        engine: the target's.
         folder: where the bundles lie.
     """
 
@@ -80,26 +94,29 @@ class StandIns:
         groups: Sequence[Group],
         pixels: NDArray[np.uint8],
         target: Target,
-        *,
-        precision: str,
-        race: Race,
+        engine: Engine,
         folder: Path,
     ) -> None:
-        self.precision = precision
         self._checkpoint, self._groups, self._pixels, self._target = checkpoint, groups, pixels, target
-        self._race, self._folder = race, folder
-        self._model = _whole(checkpoint, network, pixels, target, quantized=precision == "int8")
+        self._engine, self._folder = engine, folder
+        self._model = _whole(checkpoint, network, pixels, target, quantized=engine.precision == "int8")
         self._made: dict[tuple[int, ...], Bundle] = {}
 
-    def table(self, timer: LayerTimer, progress: Progress | None = None) -> Cost:
-        """Measures the latency table, in microseconds."""
+    def table(self, progress: Progress | None = None) -> Cost:
+        """Measures the latency table, in microseconds.
+
+        Raises:
+            BackendError: the engine does not say how long a layer takes.
+        """
+        if self._engine.timer is None:
+            raise BackendError(f"{self._engine.version} does not say how long a layer takes", "prune by macs=")
         files = [(widths, self._bundle(widths)) for widths in drawn_widths(self._groups, block=BLOCK)]
-        return latency_table(files, timer, self._pixels[:1], threads=THREADS, progress=progress)
+        return latency_table(files, self._engine.timer, self._pixels[:1], threads=THREADS, progress=progress)
 
     def timed(self, widths: Widths) -> Timed:
         """Times the network at these widths against the unpruned one."""
         full = np.array([group.width for group in self._groups], np.int64)
-        return self._race(self._bundle(widths), self._bundle(full))
+        return self._engine.race(self._bundle(widths), self._bundle(full))
 
     def size_bytes(self, widths: Widths) -> int:
         """Returns the size of the ONNX file at these widths."""
@@ -115,7 +132,7 @@ class StandIns:
                 None,
                 checkpoint=self._checkpoint,
                 target=self._target,
-                precision=self.precision,
+                precision=self._engine.precision,
                 provenance={"widths": list(key)},
             )
         return self._made[key]
