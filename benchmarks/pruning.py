@@ -1,24 +1,26 @@
 """What `--prune` gives: the pruned INT8 bundle against the unpruned one in time, and against float in accuracy.
 
-    python benchmarks/pruning.py RUN [--goal latency=0.6] [--prune-epochs N] [--seconds S] [--data DATA] [--out FOLDER]
+    python benchmarks/pruning.py [RUN] [--goal latency=0.6] [--prune-epochs N] [--seconds S] [--out FOLDER]
 
-RUN is a float checkpoint. Both INT8 bundles are exported for x86-cpu into FOLDER (those that are there are taken), the
-pruned one with its pruned checkpoint, so that nothing is written beside RUN. Latency: the median of one inference, one
-thread, both in turns in one process. Accuracy: top-1 of the shipped network against the unpruned float network on the
-same held-out images, image by image. Aim: a ratio of 0.6 at most, and at most 1 point lost. A machine that does other
-things meanwhile makes the interval of the ratio wide: run it on a quiet one.
+RUN is a float checkpoint; without it one is made from scikit-learn's digits at 96 pixels (head only). Both INT8 bundles
+are exported for x86-cpu into FOLDER, where what is there already is taken; by default it is a temporary one. Nothing is
+written beside RUN. Latency: the median of one inference, one thread, both in turns in one process. Accuracy: top-1
+against the unpruned float network on the same held-out images, image by image. The aim is a ratio of 0.6 at most, and
+1 point lost at most. A machine that does other things meanwhile makes the ratio's interval wide: take a quiet one.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
 from pathlib import Path
 
 from parts.machine import machine_line, versions_of
 
 from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.target import load_target
+from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
 from edgexfer.flow.prune import prune
 from edgexfer.gate.judge.compare import compare
@@ -26,7 +28,9 @@ from edgexfer.gate.judge.mcnemar import tango_interval
 from edgexfer.gate.measure.evaluate import evaluate
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.report.pruning import pruning_table
+from edgexfer.train.finetune import finetune
 from edgexfer.train.prune.goal import Goal, parse_goal
+from edgexfer.train.settings import FinetuneSettings
 
 TARGET = load_target("x86-cpu")
 
@@ -34,20 +38,24 @@ TARGET = load_target("x86-cpu")
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--goal", type=parse_goal, default=Goal("latency", 0.6))
     parser.add_argument("--prune-epochs", type=int)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("pruning"))
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    run = arguments.out / arguments.run.name
-    if not run.exists():
-        shutil.copytree(arguments.run, run)
-    full = _bundle(run, arguments.out / "full.edgx", "int8", arguments.data)
-    plain = _bundle(run, arguments.out / "float.edgx", "float32", arguments.data)
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(arguments, arguments.out or Path(scratch))
+
+
+def measure(arguments: argparse.Namespace, out: Path) -> None:
+    """Makes what is missing in `out`, then times and judges."""
+    run = _run_in(out, arguments.run)
+    full = _bundle(run, out / "full.edgx", "int8", arguments.data)
+    plain = _bundle(run, out / "float.edgx", "float32", arguments.data)
     pruned = prune(run, None, TARGET, arguments.goal, data=arguments.data, epochs=arguments.prune_epochs)
-    narrow = _bundle(pruned.folder, arguments.out / f"{arguments.goal}.edgx", "int8", arguments.data)
+    narrow = _bundle(pruned.folder, out / f"{arguments.goal}.edgx", "int8", arguments.data)
     _print_points(narrow)
     clock = compare(narrow, full, seconds=arguments.seconds, threads=1)
     data = arguments.data or pruned.manifest["val"] or pruned.manifest["data"]
@@ -66,6 +74,16 @@ def main() -> None:
         print(f"{name:22}{p50:>9}{ratio:>8}{size:7.2f}{_against(answers[name], answers['float'])}")
     print(f"latency ratio: 95 % confidence {clock.low:.3f} to {clock.high:.3f}")
     print(machine_line(1, versions_of("edgexfer", "onnxruntime", "torch", "nncf", "torch-pruning")))
+
+
+def _run_in(out: Path, given: Path | None) -> Path:
+    run = out / ("digits" if given is None else given.name)
+    if given is None and not run.exists():
+        write_digits(out / "images")
+        finetune(out / "images", run, FinetuneSettings(strategy="linear-probe", input_size=96))
+    elif given is not None and not run.exists():
+        shutil.copytree(given, run)
+    return run
 
 
 def _bundle(run: Path, place: Path, precision: str, data: Path | None) -> Bundle:
