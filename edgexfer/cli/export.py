@@ -98,7 +98,6 @@ def export(
             progress=moved,
             tracked=tracked,
         )
-    print_pruning(made.bundle.manifest["provenance"].get("pruning"))
     print_exported(made)
     _print_next(made)
     if any(device.error is not None for device in made.devices):
@@ -159,7 +158,8 @@ def _check_at_once(
 
 
 def print_exported(made: Exported) -> None:
-    """Prints the table of precisions, what was decided, and what to know before shipping."""
+    """Prints what pruning cost, the table of precisions, what was decided, and what to know before shipping."""
+    print_pruning(made.bundle.manifest.get("provenance", {}).get("pruning"))
     print_measured(made.measured)
     if made.devices:
         print_devices(made.devices)
