@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch_pruning
 from torch import Tensor, nn
 
-from edgexfer.core.errors import EdgexferError
+from edgexfer.core.errors import EdgexferError, MissingPartError
 from edgexfer.train.network import head_of
 
 _LAYERS = (nn.Conv2d, nn.Linear)
@@ -46,7 +45,12 @@ def channel_groups(network: nn.Module, example: Tensor) -> tuple[Group, ...]:
 
     Raises:
         EdgexferError: there is none that can be narrowed.
+        MissingPartError: torch-pruning is not installed.
     """
+    try:
+        import torch_pruning  # noqa: PLC0415 - an older installation exports without it
+    except ModuleNotFoundError as error:
+        raise MissingPartError("torch-pruning is not installed", "pip install 'edgexfer[train]'") from error
     names = {module: name for name, module in network.named_modules()}
     order = {name: place for place, name in enumerate(names.values())}
     with torch.enable_grad():  # the graph is read from what autograd would do

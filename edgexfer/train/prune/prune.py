@@ -103,6 +103,10 @@ def _saved(work: Work, walked: Walked, out: Path, *, overwrite: bool) -> Checkpo
         "parent": checkpoint.digest,
         "pruning": walked.record,
     }
+    # What it was adapted to decides what quantizers learn on; what its training was warned of is its own.
+    notes = checkpoint.manifest.get("strategy_notes") or {}
+    content["strategy_notes"] = {key: value for key, value in notes.items() if key != "guards"}
+    content |= {key: checkpoint.manifest[key] for key in ("found", "unlabeled") if key in checkpoint.manifest}
     work.tracked.figures({f"prune/{name}": value for name, value in flat_figures(metrics).items()})
     return save_checkpoint(
         out,
