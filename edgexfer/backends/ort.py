@@ -102,14 +102,15 @@ def time_layers(bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | Non
             samples.append(int(event["dur"]) * 1000)
     return tuple(
         LayerTime(
-            name, _elements(args["input_type_shape"]), _elements(args["output_type_shape"]), tuple(ns[_UNCOUNTED:])
+            name, _elements(args, "input_type_shape"), _elements(args, "output_type_shape"), tuple(ns[_UNCOUNTED:])
         )
         for name, (args, ns) in found.items()
     )
 
 
-def _elements(tensors: list[dict[str, list[int]]]) -> int:
-    return math.prod(next(iter(tensors[0].values()))) if tensors else 0
+def _elements(args: dict[str, Any], key: str) -> int:
+    tensors = args.get(key) or [{}]
+    return math.prod(next(iter(tensors[0].values()), [0]))
 
 
 def _opened(onnxruntime: Any, bundle: Bundle, settings: Any) -> Any:

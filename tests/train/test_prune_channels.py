@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgexfer.core.errors import EdgexferError
+from edgexfer.core.errors import EdgexferError, MissingPartError
 from edgexfer.core.layer_times import LayerTime
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.prune.choose_channels import BLOCK, best_channels, choose_widths
@@ -60,6 +61,12 @@ def test_what_an_add_or_a_depthwise_layer_ties_is_one_group_and_the_classifier_i
         Group("expand", 96, ("expand", "depthwise"), ("project",)),
         Group("head", 64, ("head",), ("classifier",)),
     )
+
+
+def test_without_torch_pruning_it_says_what_to_install(network: DeployNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(MissingPartError, match="torch-pruning is not installed"):
+        channel_groups(network.network, EXAMPLE)
 
 
 def test_channels_that_never_change_are_removed_without_a_trace(network: DeployNetwork) -> None:
