@@ -15,7 +15,7 @@ from tests.test_public_api import PACKAGE, modules
 BAN = """
 import sys
 BANNED = {"torch", "torchvision", "timm", "lightning", "nncf", "onnx", "sklearn", "typer", "click", "rich", "openvino",
-          "tensorrt", "safetensors", "torchao", "torchmetrics", "jinja2", "matplotlib"}
+          "tensorrt", "safetensors", "torch_pruning", "torchao", "torchmetrics", "jinja2", "matplotlib"}
 class Ban:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in BANNED:

@@ -12,11 +12,16 @@ opens the engine that is there; where none fits it builds one, or compiles in me
 
     build_engine(bundle, *, rebuild, progress) -> BuiltEngine
     device() -> str                                such as "Orin, compute capability 8.7"
+
+One that can tell the time of each layer is a LayerTimer, and serves where channels are removed for their latency.
+
+    time_layers(bundle, pixels, *, threads, calls) -> tuple[LayerTime, ...]
 """
 
 from __future__ import annotations
 
 import importlib
+import platform
 from typing import Protocol, cast
 
 import numpy as np
@@ -25,7 +30,9 @@ from numpy.typing import NDArray
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.cpu import cpu_device
 from edgexfer.core.engines import BuiltEngine
-from edgexfer.core.errors import SettingsError, did_you_mean
+from edgexfer.core.errors import MissingPartError, SettingsError, did_you_mean
+from edgexfer.core.layer_times import LayerTime
+from edgexfer.core.target import Target
 from edgexfer.core.threads import Progress
 
 BUILT_IN = ("ort", "openvino", "tensorrt", "fake")
@@ -77,6 +84,23 @@ class EngineBuilder(Backend, Protocol):
         ...
 
 
+class LayerTimer(Backend, Protocol):
+    """A backend whose engine can say how long each layer of a model takes."""
+
+    def time_layers(
+        self, bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | None, calls: int
+    ) -> tuple[LayerTime, ...]:
+        """Opens the bundle's model, runs it and returns the time of each layer, in the order in which they run.
+
+        Args:
+            bundle: any that the backend opens.
+            pixels: uint8 [1, H, W, 3].
+            threads: of one inference; None for the engine's own choice.
+            calls: that count, after some that do not.
+        """
+        ...
+
+
 def missing_here(name: str) -> str | None:
     """Returns why the backend `name` cannot run on this machine, None where it can; an unknown one cannot."""
     try:
@@ -94,6 +118,33 @@ def device_of(backend: Backend) -> str:
     """Returns what decides which engine is the best here: the builder's device, or the CPU."""
     builder = builder_of(backend)
     return cpu_device() if builder is None else builder.device()
+
+
+def layer_timer_of(backend: Backend) -> LayerTimer | None:
+    """Returns the backend as one that times layers, None where its engine does not say."""
+    return cast("LayerTimer", backend) if hasattr(backend, "time_layers") else None
+
+
+def why_no_layer_timer(target: Target) -> str:
+    """Returns why layers cannot be timed here as the target would run them; "" where they can."""
+    if missing := missing_here(target.backend):
+        return missing
+    machine = target.host.get("machine", platform.machine())
+    if machine != platform.machine():
+        return f"the target is {machine}, this machine is {platform.machine()}"
+    backend = find_backend(target.backend)
+    if builder_of(backend) is not None or layer_timer_of(backend) is None:
+        return f"{target.backend} does not say how long a layer takes"
+    return ""
+
+
+def check_layer_timer(target: Target) -> None:
+    """Raises MissingPartError where layers cannot be timed here as the target would run them."""
+    if reason := why_no_layer_timer(target):
+        raise MissingPartError(
+            f"latency= cannot be measured for {target.name} here: {reason}",
+            "prune by what can be counted anywhere, such as --prune macs=0.5, or run this on the device itself",
+        )
 
 
 def find_backend(name: str) -> Backend:

@@ -10,6 +10,9 @@ Options of the target, read where its backend is "ort":
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,11 @@ from numpy.typing import NDArray
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.cpu import saturates
 from edgexfer.core.errors import ArtifactError, BackendError, SettingsError
+from edgexfer.core.layer_times import LayerTime
 from edgexfer.core.toml import from_table
 
 _INSTALL = "pip install 'edgexfer[cpu]'"
+_UNCOUNTED = 5  # calls until caches and branch predictors have settled
 _ERRORS_OFF = 4  # they arrive as exceptions; on stderr they would be said twice
 
 
@@ -60,7 +65,52 @@ def open_session(bundle: Bundle, *, threads: int | None) -> OrtSession:
     """
     import onnxruntime
 
+    session = _opened(onnxruntime, bundle, _session_options(onnxruntime, bundle, threads))
+    return OrtSession(session, bundle.model)
+
+
+def time_layers(bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | None, calls: int) -> tuple[LayerTime, ...]:
+    """Returns how long each layer of the bundle's model takes, as ONNX Runtime runs and fuses it.
+
+    Args:
+        bundle: any bundle.
+        pixels: uint8 [1, H, W, 3].
+        threads: of one inference; None for what the target says.
+        calls: that count.
+
+    Raises:
+        EdgexferError: what `open_session` raises.
+    """
+    import onnxruntime
+
     settings = _session_options(onnxruntime, bundle, threads)
+    settings.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        settings.profile_file_prefix = str(Path(folder) / "layers")
+        session = _opened(onnxruntime, bundle, settings)
+        entry = session.get_inputs()[0].name
+        for _ in range(_UNCOUNTED + calls):
+            session.run(None, {entry: pixels})
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    found: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            _, samples = found.setdefault(event["name"], (event["args"], []))
+            samples.append(int(event["dur"]) * 1000)
+    return tuple(
+        LayerTime(
+            name, _elements(args, "input_type_shape"), _elements(args, "output_type_shape"), tuple(ns[_UNCOUNTED:])
+        )
+        for name, (args, ns) in found.items()
+    )
+
+
+def _elements(args: dict[str, Any], key: str) -> int:
+    tensors = args.get(key) or [{}]
+    return math.prod(next(iter(tensors[0].values()), [0]))
+
+
+def _opened(onnxruntime: Any, bundle: Bundle, settings: Any) -> Any:
     try:
         session = onnxruntime.InferenceSession(bundle.model, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # one class per status, without a common one
@@ -69,7 +119,7 @@ def open_session(bundle: Bundle, *, threads: int | None) -> OrtSession:
             "install a newer onnxruntime, or export the bundle for an older opset",
         ) from error
     _check_contract(session, bundle)
-    return OrtSession(session, bundle.model)
+    return session
 
 
 class OrtSession:

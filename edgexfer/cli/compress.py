@@ -16,14 +16,17 @@ from edgexfer.cli.options import (
     DeviceOption,
     LoggerOption,
     OverwriteOption,
+    PruneOption,
     TrackingOption,
     named,
 )
 from edgexfer.cli.parts import needs
+from edgexfer.cli.pruning import asked_goal, print_pruning
 from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
+from edgexfer.train.prune.goal import Goal, pruned_place
 
 _TARGET = "x86-cpu"
 
@@ -41,6 +44,11 @@ def compress(
         int | None,
         typer.Option("--epochs", metavar="N", help="0 calibrates only; by default the number of images decides."),
     ] = None,
+    prune: PruneOption = None,
+    prune_epochs: Annotated[
+        int | None,
+        typer.Option("--prune-epochs", metavar="N", help="Of learning again at each point on the way of --prune."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they lie elsewhere by now.")
     ] = None,
@@ -53,9 +61,12 @@ def compress(
     """Train RUN to bear 8-bit arithmetic.
 
     `edgexfer export` does this by itself; as a step of its own it serves to try epochs and targets.
+
+    With --prune channels are removed first; the pruned float network stays as RUN.pruned-MEASURE-RATIO.
     """
     profile = named_target(target)
-    place = named(out) if out else default_out(run, profile)
+    goal = asked_goal(prune, run, profile, prune_epochs)
+    place = named(out) if out else default_out(_pruned(run, goal, profile), profile)
     _check_at_once(run, place, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
@@ -64,7 +75,15 @@ def compress(
         from edgexfer.train.quantize.qat import compress as stage
 
     with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
-        floats = open_checkpoint(run)
+        if goal is None:
+            floats = open_checkpoint(run)
+        else:
+            from edgexfer.flow.prune import prune as prune_stage
+
+            floats = prune_stage(
+                run, None, profile, goal, data=data, epochs=prune_epochs,
+                device="auto" if device is None else device.value, progress=moved, tracked=tracked,
+            )  # fmt: skip
         made = stage(
             floats,
             profile,
@@ -79,6 +98,7 @@ def compress(
         if accuracy_control and not profile.allows(_loss(made.manifest, "val")):
             made = hold_accuracy(made, floats, profile, data=data, progress=moved)
     print_control(made.folder)
+    print_pruning(made.manifest.get("pruning"))
     print_checkpoint(made.folder, made.manifest)
     _warn_of_loss(made.manifest, profile)
     show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target {shlex.quote(target)}", "bold")
@@ -88,6 +108,10 @@ def default_out(run: Path, target: Target) -> Path:
     """Returns `RUN.int8-<dialect>`, beside RUN."""
     place = named(run)
     return place.with_name(f"{place.name}.int8-{target.dialect}")
+
+
+def _pruned(run: Path, goal: Goal | None, target: Target) -> Path:
+    return run if goal is None else pruned_place(named(run), goal, target)
 
 
 def _check_at_once(run: Path, place: Path, *, overwrite: bool) -> None:

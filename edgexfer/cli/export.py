@@ -20,10 +20,12 @@ from edgexfer.cli.options import (
     OverwriteOption,
     PrecisionName,
     PrecisionOption,
+    PruneOption,
     TrackingOption,
     named,
 )
 from edgexfer.cli.parts import needs
+from edgexfer.cli.pruning import asked_goal, print_pruning
 from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
@@ -45,6 +47,7 @@ def export(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Of quantization-aware training; 0 only calibrates.")
     ] = None,
+    prune: PruneOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they have moved since.")
     ] = None,
@@ -68,6 +71,8 @@ def export(
 
     With --on the candidates are copied to the device, built, judged and timed there, and the numbers come back.
 
+    With --prune channels are removed first, and the table of what that cost on the way is printed.
+
     With --logger figures, bundle and report are logged, in the run that fine-tuning began where it has one.
     """
     profile = named_target(target)
@@ -76,6 +81,7 @@ def export(
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
     share = KNOWN_SHARE if known_share is None else known_share
     check_known_share(share)
+    goal = asked_goal(prune, run, profile)
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
@@ -94,6 +100,7 @@ def export(
             known_share=share,
             accuracy_control=accuracy_control,
             overwrite=overwrite,
+            goal=goal,
             progress=moved,
             tracked=tracked,
         )
@@ -157,7 +164,8 @@ def _check_at_once(
 
 
 def print_exported(made: Exported) -> None:
-    """Prints the table of precisions, what was decided, and what to know before shipping."""
+    """Prints what pruning cost and accuracy control tried, the table of precisions, what was decided, what to know."""
+    print_pruning(made.bundle.manifest.get("provenance", {}).get("pruning"))
     print_control(made.bundle.folder)
     print_measured(made.measured)
     if made.devices:

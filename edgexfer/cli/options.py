@@ -105,6 +105,17 @@ TrackingOption: TypeAlias = Annotated[
 OverwriteOption: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an older one there.")]
 
 
+PruneOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--prune",
+        metavar="MEASURE=RATIO",
+        help="First remove channels until RATIO is left: [cyan]latency=0.6[/] of the latency, measured with the "
+        "target's engine here; [cyan]macs=0.5[/] or [cyan]params=0.5[/], counted. What is left learns again from RUN.",
+    ),
+]
+
+
 def examples(*lines: str) -> str:
     """Returns the text below a verb's help: one example a line, `command  # what it does`."""
     shown = ["[bold]Examples[/bold]"]

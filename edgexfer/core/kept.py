@@ -18,7 +18,7 @@ def kept_instead(manifest: Mapping[str, Any], last_epochs: Mapping[str, int]) ->
         manifest: of a checkpoint, see edgexfer/train/checkpoint.py.
         last_epochs: the number of the last epoch of each stage in its `history.csv`.
     """
-    notes = manifest.get("strategy_notes") or {}
+    notes = {} if "pruning" in manifest else manifest.get("strategy_notes") or {}  # of the unpruned network
     adapted_by = (notes.get("adapt") or {}).get("adapted_by")
     if adapted_by in _ADAPTED:
         return _ADAPTED[adapted_by]

@@ -25,6 +25,7 @@ from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice, choose, judge
 from edgexfer.flow.hold import misses_limit
 from edgexfer.flow.on import OnDevice, build_on, deliver
+from edgexfer.flow.prune import prune, pruning_doubts
 from edgexfer.flow.ship import kept_candidates, write_shipped
 from edgexfer.flow.track import track_export
 from edgexfer.flow.unknown import find_thresholds
@@ -32,6 +33,7 @@ from edgexfer.gate.measure.measured import Measured
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.export import export as write_bundle
 from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.prune.goal import Goal
 from edgexfer.train.quantize.accuracy_control import controlled, hold_accuracy
 from edgexfer.train.quantize.qat import compress
 
@@ -75,6 +77,7 @@ def export(
     known_share: float = KNOWN_SHARE,
     accuracy_control: bool = True,
     overwrite: bool = False,
+    goal: Goal | None = None,
     progress: Progress | None = None,
     tracked: Tracking | None = None,
 ) -> Exported:
@@ -93,6 +96,8 @@ def export(
         accuracy_control: where INT8 loses more than the target allows, leave as few layers in float as hold it; see
             edgexfer/train/quantize/accuracy_control.py. Of no effect on a RUN that is quantized already.
         overwrite: replace an older `out`.
+        goal: what the network shall shrink to first (flow/prune.py); the pruned checkpoint lies beside `run`, and one
+            that is there already is taken. None leaves the network as it is.
         progress: called with (done, all) while images are read.
         tracked: where the bundle is logged, in the run that fine-tuning began where it has one; whoever opened it ends
             it. None for nowhere, also where the checkpoint is tracked: its tracker may be another machine, and a bundle
@@ -109,6 +114,8 @@ def export(
     with scratch_folder(out) as folder:
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
+        if goal is not None:
+            checkpoint = prune(run, None, target, goal, data=data, device=device, progress=progress, tracked=tracking)
         main, beside = checkpoint, None
         if checkpoint.quantization is None and target.precision not in _FLOATS:
             main, beside = (
@@ -130,6 +137,8 @@ def export(
     if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
         doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
         made = dataclasses.replace(made, warnings=(*made.warnings, doubt))
+    if doubts := pruning_doubts(checkpoint, target):
+        made = dataclasses.replace(made, warnings=(*made.warnings, *doubts))
     track_export(tracking, made)
     return made
 

@@ -40,6 +40,7 @@ from edgexfer.train.images.prepared import (
 from edgexfer.train.images.split import read_split, write_split
 from edgexfer.train.images.unlabeled import decode_unlabeled
 from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.prune.narrow import narrow_to
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.task import Task, usable_device
 
@@ -148,7 +149,9 @@ def go_on(partial: Path, sources: Sources, progress: Progress | None = None) -> 
         preprocess = Preprocess.from_json(record["preprocess"])
         labels = record["labels"]
         network = empty_network(find_backbone(settings.backbone), len(labels), preprocess)
-        network.load_state_dict(safetensors.torch.load_file(partial / START))
+        began_with = safetensors.torch.load_file(partial / START)
+        narrow_to(network, began_with)  # it may have gone on from a pruned checkpoint
+        network.load_state_dict(began_with)
         start, unlabeled = (record[name] and Path(record[name]) for name in ("start", "unlabeled"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise ArtifactError(f"{partial} cannot be resumed: {error}", "begin anew with --overwrite") from error

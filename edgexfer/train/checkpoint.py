@@ -4,7 +4,8 @@
                           metrics ({"val": ..., "test": ...}), dataset_digest, versions, parent, quantization,
                           trackers (the runs it is tracked by, edgexfer/train/loop/trackers.py; absent in older ones),
                           temperature (what the logits were divided by, edgexfer/train/head/temperature.py; None
-                          where they were not, absent in older ones; a quantized network has it from the float one)
+                          where they were not, absent in older ones; a quantized network has it from the float one),
+                          pruning (which channels were removed, edgexfer/train/prune/prune.py; only where some were)
     weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image
@@ -16,6 +17,8 @@
 `quantization` is None for a float network, else {"dialect", "weight_bits", "nncf", "recipe", "images"}: NNCF's own
 configuration, which puts the quantizers back in their places, and the digests of the calibration images; where there is
 a control.json also "float_layers", the names of the layers it left in float, and "estimator", that of the ranges.
+
+The network is the backbone's row, its layers as narrow as their weights are.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from edgexfer.train.backbones import Backbone, find_backbone
 from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.images.split import SplitRow, read_split, write_split
 from edgexfer.train.network import build_network
+from edgexfer.train.prune.narrow import narrow_to
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
 EARLIER, EXEMPLARS = "earlier.csv", "exemplars.safetensors"
@@ -94,6 +98,12 @@ class Checkpoint:
         """Returns the tensors of `weights.safetensors`."""
         return safetensors.torch.load_file(self.folder / WEIGHTS)
 
+    def empty_network(self) -> DeployNetwork:
+        """Returns a network as narrow as this checkpoint's is, whose weights are still to be loaded."""
+        network = empty_network(self.backbone, len(self.labels), self.preprocess)
+        narrow_to(network, self.state())
+        return network
+
     def float_network(self) -> DeployNetwork:
         """Returns the network of a float checkpoint, in evaluation mode.
 
@@ -104,9 +114,9 @@ class Checkpoint:
             raise ArtifactError(
                 f"{self.folder} is quantized, expected a float checkpoint", "give the RUN it was made from"
             )
-        network = empty_network(self.backbone, len(self.labels), self.preprocess)
+        network, state = self.empty_network(), self.state()
         try:
-            network.load_state_dict(self.state())
+            network.load_state_dict(state)
         except RuntimeError as error:
             raise ArtifactError(f"{self.folder / WEIGHTS} does not fit {self.backbone.name}: {error}") from error
         return network.eval()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from edgexfer.core.bundle import MODEL, REFERENCE, SPLIT, Bundle, open_bundle
 from edgexfer.core.files import write_file
@@ -75,19 +77,57 @@ def write_stand_in(
     unwritten = Checkpoint(out, {"name": name}, labels, preprocess, row, ())
     half = target.float_type == "float16" and precision != "float32"
     model = to_onnx(unwritten, deployed, target, quantized=quantized, half=half)
+    return save_stand_in(
+        out,
+        model,
+        pixels,
+        answers_of(deployed, np.resize(pixels, (REFERENCES, *pixels.shape[1:]))),
+        checkpoint=unwritten,
+        target=target,
+        precision=precision,
+        provenance={"backbone": backbone, "pretrained": pretrained},
+    )
+
+
+def save_stand_in(
+    out: Path,
+    model: ModelProto,
+    pixels: NDArray[np.uint8],
+    answers: NDArray[np.float32] | None,
+    *,
+    checkpoint: Checkpoint,
+    target: Target,
+    precision: str,
+    provenance: dict[str, Any],
+) -> Bundle:
+    """Writes a model as a bundle that can be timed.
+
+    Args:
+        out: the bundle's folder.
+        model: pixels in, probabilities out.
+        pixels: uint8 [N, H, W, 3], images that are timed with.
+        answers: the model's, float32 [16, classes], to the first 16 of `pixels` repeated; None where nobody asks.
+        checkpoint: its name, labels and preprocessing are the bundle's; it need not lie on disk.
+        target: of the model.
+        precision: of the model.
+        provenance: what the manifest says of it.
+    """
+    labels = checkpoint.labels
     shown = np.resize(pixels, (REFERENCES, *pixels.shape[1:]))
+    if answers is None:
+        answers = np.full((REFERENCES, len(labels)), 1 / len(labels), np.float32)
     packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, pixels=shown, probabilities=answers_of(deployed, shown))
+    np.savez_compressed(packed, allow_pickle=False, pixels=shown, probabilities=answers)
     content = {
-        "name": name,
+        "name": checkpoint.manifest["name"],
         "labels": list(labels),
         "labels_sha256": labels_digest(labels),
-        "preprocess": preprocess.to_json(),
+        "preprocess": checkpoint.preprocess.to_json(),
         "target": target.to_json(),
         "precision": precision,
         "parent": "",
         "accuracy": {},
-        "provenance": {"backbone": backbone, "pretrained": pretrained, "stand_in": True},
+        "provenance": {**provenance, "stand_in": True},
     }
     with staged_folder(out) as stage:
         onnx.save(model, stage / MODEL)

@@ -80,6 +80,24 @@ def test_what_the_stage_gets(edgexfer: Terminal, run: Path, calls: list[Call]) -
 
 
 @pytest.mark.train
+def test_what_is_pruned_first_is_what_is_quantized(
+    edgexfer: Terminal, run: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Call] = []
+
+    def prune(run: Path, out: Path | None, target: Any, goal: Any, **options: Any) -> str:
+        asked.append({"run": run, "out": out, "target": target.name, "goal": str(goal), **options})
+        return "the pruned run"
+
+    monkeypatch.setattr("edgexfer.flow.prune.prune", prune)
+    assert edgexfer("compress", run, "--prune", "macs=0.5", "--prune-epochs", "3", "--data", "photos").code == 0
+    assert calls[0]["opened"] == "the pruned run"
+    assert calls[0]["out"] == Path("runs/mine.pruned-macs-0.5.int8-ort")
+    assert (asked[0]["run"], asked[0]["out"], asked[0]["goal"]) == (run, None, "macs=0.5")
+    assert (asked[0]["epochs"], asked[0]["data"], asked[0]["device"]) == (3, Path("photos"), "auto")
+
+
+@pytest.mark.train
 @pytest.mark.usefixtures("calls")
 def test_float_and_int8_side_by_side(edgexfer: Terminal, run: Path) -> None:
     said = edgexfer("compress", run)

@@ -18,6 +18,7 @@ from edgexfer.gate.report.gallery import Gallery, flipped, flipped_since, with_t
 from edgexfer.gate.report.latency_curves import latency_drawings, latency_table
 from edgexfer.gate.report.layers import layer_drawings, layer_table, read_layers
 from edgexfer.gate.report.provenance import provenance
+from edgexfer.gate.report.pruning import pruning_about, pruning_table
 from edgexfer.gate.report.reliability import reliability
 from edgexfer.gate.report.side_by_side import compared
 from edgexfer.gate.report.slices import slice_card
@@ -51,6 +52,7 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
     history, layers = read_history(folder / HISTORY), read_layers(folder)
     control = read_control(folder)
     timed = [(record.precision, record.latency) for record in measured if record.latency is not None]
+    pruned = bundle.manifest.get("provenance", {}).get("pruning")
     largest = max((record.size_bytes for record in measured), default=0) or 1
     return Page(
         "Bundle",
@@ -78,6 +80,8 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         layer_table=layer_table(layers, control.sensitivity if control else {}) if layers else None,
         control=control_card(control) if control else None,
         layer_images=layers.images if layers else 0,
+        pruning=pruning_table(pruned),
+        pruning_about=pruning_about(pruned),
         curves=curves(history) if history else [],
     )
 

@@ -14,6 +14,7 @@ from edgexfer.gate.report.classes import MOST_CELLS, class_rows, heat_map, overv
 from edgexfer.gate.report.content import Absent, Classes, Page
 from edgexfer.gate.report.curves import curves, read_history
 from edgexfer.gate.report.provenance import provenance
+from edgexfer.gate.report.pruning import pruning_about, pruning_table
 from edgexfer.gate.report.summary import checkpoint_tiles
 
 
@@ -48,6 +49,8 @@ def checkpoint_page(folder: Path) -> Page:
         tiles=checkpoint_tiles(manifest, split, judged, {} if history is None else history.last_epochs()),
         absent=absent,
         classes=None if matrix is None else _classes(labels, matrix, split),
+        pruning=pruning_table(manifest.get("pruning")),
+        pruning_about=pruning_about(manifest.get("pruning")),
         curves=[] if history is None else curves(history),
         guards=[str(line) for line in (manifest.get("strategy_notes") or {}).get("guards", ())],
     )

@@ -109,6 +109,8 @@ class Page:
         layer_table: every layer.
         control: what was tried because INT8 missed its limit.
         layer_images: how many images the layers' errors stand on.
+        pruning: the points on the way of --prune.
+        pruning_about: how they came about.
         curves: of the training.
         guards: what was to be said after training, in sentences.
     """
@@ -138,6 +140,8 @@ class Page:
     layer_table: Table | None = None
     layer_images: int = 0
     control: ControlCard | None = None
+    pruning: Table | None = None
+    pruning_about: str = ""
     curves: list[Drawing] = field(default_factory=list)
     guards: list[str] = field(default_factory=list)
 
@@ -154,6 +158,7 @@ class Page:
             ("latency", "Latency", self.latency),
             ("control", "Accuracy control", self.control),
             ("layers", "Layers", self.layers or self.layer_table),
+            ("pruning", "Pruning", self.pruning),
             ("training", "Training", self.curves or self.guards),
             ("provenance", "Where it comes from", self.provenance),
             ("absent", "Not on this page", self.absent),

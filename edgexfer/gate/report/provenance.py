@@ -13,7 +13,8 @@ from typing import Any
 from edgexfer.core.files import sha256_of_bytes
 
 MOST_ITEMS = 8
-_TOO_LONG = ("nncf",)  # NNCF's own configuration: hundreds of lines for its loader alone
+# NNCF's own configuration has hundreds of lines for its loader alone; pruning has a section of its own.
+_TOO_LONG = ("nncf", "pruning")
 _APART = ("digest", "files", "format_version", "kind", "labels", "metrics", "float_metrics", "name")
 
 
@@ -100,16 +101,20 @@ def _chain(folder: Path, manifest: dict[str, Any], made: dict[str, Any]) -> list
         if value is not None
     )
     first = str(made.get("float_checkpoint") or "")
+    kind, pruning = "Fine-tuned checkpoint", made.get("pruning")
+    if isinstance(pruning, dict) and str(pruning.get("parent")) != parent:
+        links.append(Link(kind, str(pruning.get("parent")), trained))
+        kind, trained = "Pruned checkpoint", (("pruned to", str(pruning.get("goal"))),)
     if bundle and first and first != parent:
-        links.append(Link("Fine-tuned checkpoint", first, trained))
+        links.append(Link(kind, first, trained))
         links.append(Link("Quantized checkpoint", parent, _calibration(made)))
     elif bundle:
         links.append(Link("Checkpoint", parent, (*trained, *_calibration(made))))
     elif parent:
-        links.append(Link("Fine-tuned checkpoint", parent, trained))
+        links.append(Link(kind, parent, trained))
     own = (("precision", str(manifest["precision"])),) if manifest.get("precision") else ()
-    kind = "This bundle" if bundle else "This checkpoint"
-    return [*links, Link(kind, str(manifest["digest"]), own if parent else (*own, *trained))]
+    this = "This bundle" if bundle else "This checkpoint"
+    return [*links, Link(this, str(manifest["digest"]), own if parent else (*own, *trained))]
 
 
 def _calibration(made: dict[str, Any]) -> tuple[tuple[str, str], ...]:

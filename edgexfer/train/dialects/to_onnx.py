@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.target import Target
-from edgexfer.train.checkpoint import Checkpoint, empty_network
+from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.dialects.lower_half import lower_half
 from edgexfer.train.dialects.lower_ort import lower_ort
@@ -38,8 +38,7 @@ def load_network(checkpoint: Checkpoint, target: Target) -> DeployNetwork:
             f"{target.name} wants {target.dialect} with {target.weight_bits}",
             "export the float RUN: it is quantized for each target anew",
         )
-    empty = empty_network(checkpoint.backbone, len(checkpoint.labels), checkpoint.preprocess)
-    network = restore_quantizers(empty, quantization["nncf"])
+    network = restore_quantizers(checkpoint.empty_network(), quantization["nncf"])
     network.load_state_dict(checkpoint.state())
     return network.eval()
 

@@ -146,6 +146,8 @@ def _compress(
             "nncf": quantizer_config(quantized),
         },
     }
+    if "pruning" in checkpoint.manifest:
+        content["pruning"] = checkpoint.manifest["pruning"]
     tracked.figures({f"{named}/{name}": value for name, value in flat_figures(content["metrics"]).items()})
     return save_checkpoint(
         out,

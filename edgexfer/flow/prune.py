@@ -1,0 +1,125 @@
+"""prune: RUN -> a narrower RUN, with the target's own engine at hand where it is on this machine.
+
+Latency is that of one inference, without decoding the image, with one thread; both networks take turns in one process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from edgexfer.backends import check_layer_timer, find_backend, layer_timer_of, why_no_layer_timer
+from edgexfer.core.errors import ArtifactError
+from edgexfer.core.target import Target
+from edgexfer.flow.race import race
+from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
+from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.prune.goal import Goal, pruned_place
+from edgexfer.train.prune.prune import prune as prune_checkpoint
+from edgexfer.train.prune.stand_ins import Engine
+
+log = logging.getLogger(__name__)
+
+_FLOATS = ("float32", "float16")
+
+
+def prune(
+    run: str | Path,
+    out: Path | None,
+    target: Target,
+    goal: Goal,
+    *,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    tracked: Tracking | None = None,
+) -> Checkpoint:
+    """Removes channels of a network until the goal is reached, and lets it learn again.
+
+    Args:
+        run: a float checkpoint's folder.
+        out: the pruned checkpoint's folder; None for `pruned_place`, where one that was made before is taken.
+        target: what it shall be fast on.
+        goal: what shall be left, such as Goal("latency", 0.6).
+        data: the images, where they are no longer where the checkpoint was trained.
+        epochs: of training at each point on the way; None lets the number of images decide.
+        device: where to train: "auto", "cpu" or "cuda".
+        overwrite: replace an older `out`.
+        progress: called with (done, all) while images are read.
+        tracked: where settings and epochs are logged too; whoever opened it ends it.
+
+    Raises:
+        MissingPartError: latency is asked for, and the target's engine is not on this machine.
+        EdgexferError: see edgexfer/train/prune/prune.py.
+    """
+    checkpoint = open_checkpoint(run)
+    engine = engine_here(target)
+    if goal.measure == "latency":
+        check_layer_timer(target)
+    place = pruned_place(checkpoint.folder, goal, target) if out is None else out
+    if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engine)) is not None:
+        log.info("taking the pruned checkpoint %s, which was made from this run before", place)
+        return there
+    return prune_checkpoint(
+        checkpoint,
+        target,
+        goal,
+        place,
+        engine=engine,
+        data=data,
+        epochs=epochs,
+        device=device,
+        overwrite=overwrite or out is None,
+        progress=progress,
+        tracked=tracked,
+    )
+
+
+def engine_here(target: Target) -> Engine | None:
+    """Returns the target's engine, None where it is not on this machine or the machine is of another kind."""
+    if why_no_layer_timer(target):
+        return None
+    backend = find_backend(target.backend)
+    precision = "float32" if target.precision in _FLOATS else "int8"
+    return Engine(layer_timer_of(backend), race, precision, backend.engine_version())
+
+
+def _made_before(
+    place: Path, checkpoint: Checkpoint, target: Target, goal: Goal, epochs: int | None, engine: Engine | None
+) -> Checkpoint | None:
+    if not place.exists():
+        return None
+    try:
+        there = open_checkpoint(place)
+    except ArtifactError:
+        log.warning("%s is damaged and is made again", place)
+        return None
+    learned = there.manifest.get("pruning") or {}
+    asked = (checkpoint.digest, str(goal), target.name, None if engine is None else engine.precision)
+    same = asked == tuple(learned.get(key) for key in ("parent", "goal", "target", "precision"))
+    return there if same and epochs in (None, learned.get("epochs")) else None
+
+
+def pruning_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:
+    """Returns what a user must know before shipping a pruned network, in sentences.
+
+    Float and INT8 are compared with each other at export; what both have lost to pruning is not seen there.
+    """
+    record = checkpoint.manifest.get("pruning")
+    if record is None:
+        return ()
+    before, after = (
+        point["metrics"].get("test", point["metrics"]["val"]) for point in (record["points"][0], record["points"][-1])
+    )
+    loss = before["right"] / before["images"] - after["right"] / after["images"]
+    if loss <= target.max_drop + 1e-9:
+        return ()
+    said = (
+        f"pruning to {record['goal']} lost {100 * loss:.2f} points of top-1 ({before['right'] - after['right']} of "
+        f"{before['images']} held-out images), {target.name} allows {100 * target.max_drop:.2f}: ask for less, or let "
+        "it learn longer with `edgexfer compress --prune ... --prune-epochs N`"
+    )
+    return (said,)

@@ -1,0 +1,121 @@
+"""prune: a float Checkpoint -> a narrower float Checkpoint, by way of points that each lost a little more (walk.py).
+
+`pruning` in the checkpoint's manifest: goal, measure, ratio, target, precision and engine (None where nothing was
+timed), parent (digest), block, epochs, learning_rate, distillation, removed ({group: [channels before, after]}), images
+(digests of those that importance was measured on), and points: {"ratio", "params", "macs", "size_bytes", "latency":
+{"ratio", "low", "high", "latency_ms", "full_ms"}, "metrics": {split: {"images", "right"}}, "epochs"}, the unpruned
+network first; size_bytes and latency are None without an engine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgexfer.core.errors import ArtifactError, EdgexferError
+from edgexfer.core.staging import refuse_existing, scratch_folder
+from edgexfer.core.target import Target
+from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
+from edgexfer.train.continual.earlier_task import stored_exemplars
+from edgexfer.train.finetune import dataset_of
+from edgexfer.train.head.temperature import judge_scaled
+from edgexfer.train.images.prepared import Progress, prepare_again
+from edgexfer.train.loop.memory import keep_freed_memory
+from edgexfer.train.loop.trackers import Tracking, flat_figures
+from edgexfer.train.prune.goal import Goal
+from edgexfer.train.prune.recover import write_joined_history
+from edgexfer.train.prune.stand_ins import Engine
+from edgexfer.train.prune.walk import Walked, Work, walk
+from edgexfer.train.quantize.learning_images import learning_images
+from edgexfer.train.task import usable_device
+
+
+def prune(
+    checkpoint: Checkpoint,
+    target: Target,
+    goal: Goal,
+    out: Path,
+    *,
+    engine: Engine | None,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    tracked: Tracking | None = None,
+) -> Checkpoint:
+    """Removes channels until the goal is reached, and lets what is left learn.
+
+    Args:
+        checkpoint: a float one.
+        target: what it shall be fast on.
+        goal: what shall be left.
+        out: the new checkpoint's folder.
+        engine: the target's engine; None where it is not here: nothing is timed then.
+        data: the images, where they are no longer where the checkpoint was trained.
+        epochs: of training at each point; None lets the number of images decide.
+        device: "auto", "cpu" or "cuda".
+        overwrite: replace an older `out`.
+        progress: called with (done, all) while images are read.
+        tracked: takes settings and epochs too; whoever opened it ends it.
+
+    Raises:
+        EdgexferError: the checkpoint is quantized, the goal cannot be reached, it asks for latency and there is no
+            engine, the images are gone, or `out` exists or cannot be written.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    if goal.measure == "latency" and (engine is None or engine.timer is None):
+        raise EdgexferError(f"there is nothing to measure latency with for {target.name}", "prune by macs= or params=")
+    if "pruning" in checkpoint.manifest:
+        raise ArtifactError(f"{checkpoint.folder} is pruned already", "prune the RUN it was made from, and further")
+    network = checkpoint.float_network()
+    where = usable_device(device)
+    keep_freed_memory()
+    dataset = dataset_of(checkpoint, data)
+    prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
+    with (
+        scratch_folder(out) as folder,
+        prepared.cache,
+        learning_images(checkpoint, network, prepared) as learning,
+    ):
+        tracking = Tracking() if tracked is None else tracked
+        tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
+        tracking.settings({"prune": {"goal": str(goal), "target": target.name, "epochs": epochs}})
+        work = Work(checkpoint, network, target, goal, engine, prepared, learning, where, epochs, folder, tracking)
+        return _saved(work, walk(work), out, overwrite=overwrite)
+
+
+def _saved(work: Work, walked: Walked, out: Path, *, overwrite: bool) -> Checkpoint:
+    checkpoint = work.checkpoint
+    metrics, temperature = judge_scaled(
+        walked.network, work.prepared, scale=bool(checkpoint.manifest["settings"].get("temperature_scaling", False))
+    )
+    first = write_joined_history(checkpoint.folder / HISTORY, walked.folders, work.folder / HISTORY)
+    kept = ("name", "backbone", "precision", "quantization", "preprocess", "pretrained", "settings", "mirror", "data")
+    exemplars = stored_exemplars(checkpoint)
+    content = {
+        **{key: checkpoint.manifest[key] for key in (*kept, "val", "dataset_digest")},
+        "best_epoch": first + walked.best_epoch,
+        "metrics": metrics,
+        "unpruned_metrics": checkpoint.manifest["metrics"],
+        "temperature": temperature,
+        "images_left_out": [],
+        "trackers": work.tracked.records or checkpoint.manifest.get("trackers", []),
+        "parent": checkpoint.digest,
+        "pruning": walked.record,
+    }
+    # What it was adapted to decides what quantizers learn on; what its training was warned of is its own.
+    notes = checkpoint.manifest.get("strategy_notes") or {}
+    content["strategy_notes"] = {key: value for key, value in notes.items() if key != "guards"}
+    content |= {key: checkpoint.manifest[key] for key in ("found", "unlabeled") if key in checkpoint.manifest}
+    work.tracked.figures({f"prune/{name}": value for name, value in flat_figures(metrics).items()})
+    return save_checkpoint(
+        out,
+        state=walked.network.state_dict(),
+        history=work.folder / HISTORY,
+        rows=work.prepared.rows,
+        labels=checkpoint.labels,
+        content=content,
+        overwrite=overwrite,
+        earlier=checkpoint.earlier_rows(),
+        exemplars=None if exemplars is None else vars(exemplars),
+    )

@@ -1,0 +1,120 @@
+"""Recover: a network that has just lost channels learns again to answer as the unpruned one does.
+
+Distillation from the unpruned float network (Hinton et al. 2015), whose answers are all that is learned from: what is
+left after mean replacement is close to it, and labels lead away (docs/log.md). Only the training split is learned from;
+the epoch that is closest to it on the validation images stays.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgexfer.core.files import write_file
+from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.images.augment import Augmentation
+from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.loop.fit import HISTORY, fit
+from edgexfer.train.loop.schedule import Schedule
+from edgexfer.train.loop.trackers import Tracking
+from edgexfer.train.loop.trainee import Trainee
+
+_IMAGES_SEEN = 6_000  # at each point unless told otherwise; twice that at the last one
+_MOST_EPOCHS = 40
+_LEARNING_RATE = 1e-4
+_DISTILLATION = 1.0
+
+
+def recovery(images: int, *, epochs: int | None, last: bool, seed: int) -> Schedule:
+    """Returns how a point learns.
+
+    Args:
+        images: of the training split.
+        epochs: for each point; None lets the number of images decide, and the last point learns for twice as long.
+        last: whether it is the point that was asked for.
+        seed: of order and augmentation.
+    """
+    if epochs is None:
+        epochs = min(_MOST_EPOCHS, max(2, math.ceil(_IMAGES_SEEN / images))) * (2 if last else 1)
+    return Schedule(
+        epochs=epochs,
+        batch_size=min(32, images),
+        learning_rate=_LEARNING_RATE,
+        layer_decay=1.0,
+        label_smoothing=0.0,
+        distillation=_DISTILLATION,
+        seed=seed,
+    )
+
+
+def recover(
+    network: DeployNetwork,
+    teacher: DeployNetwork,
+    images: Prepared,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    mirror: bool,
+    device: str,
+    tracked: Tracking | None = None,
+    tracked_as: str | None = None,
+) -> dict[str, Any]:
+    """Trains `network` in place; returns the record of the epoch that is kept, 0 for the network as it came.
+
+    Args:
+        network: what has just lost channels.
+        teacher: the unpruned network.
+        images: train is learned from, val chooses the epoch.
+        schedule: as `recovery` returns it; of 0 epochs trains nothing.
+        folder: where history and state are kept.
+        mirror: whether training may mirror images.
+        device: "cpu" or "cuda".
+        tracked: takes the rows of the history.
+        tracked_as: what they are called there.
+    """
+    trainee = Trainee(
+        network,
+        images.cache,
+        images.class_ids,
+        images.indices("train"),
+        images.indices("val"),
+        schedule,
+        Augmentation(mirror=mirror),
+        teacher=teacher,
+    )
+    return fit(trainee, folder, stage="prune", patience=None, device=device, tracked=tracked, tracked_as=tracked_as)
+
+
+def write_joined_history(parent: Path, points: Sequence[Path], out: Path) -> int:
+    """Writes one history: the parent's epochs, then those of each point, numbered on.
+
+    Args:
+        parent: a `history.csv`; it may be missing.
+        points: folders that `recover` trained in.
+        out: the file.
+
+    Returns:
+        The number that epoch 0 of the last point has in it.
+    """
+    rows = _rows(parent)
+    first = 0
+    for folder in points:
+        first = int(rows[-1]["epoch"]) + 1 if rows else 0
+        rows += [{**row, "epoch": str(first + int(row["epoch"]))} for row in _rows(folder / HISTORY)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(out, text.getvalue())
+    return first
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
