@@ -17,7 +17,8 @@ from tests.arm.conftest import Answers
 from tests.arm.cpus import ARM, CORTEX_A72, CORTEX_A76, HASWELL, MAX, Cpu
 from tests.arm.extremes import by_weights
 
-pytestmark = [pytest.mark.arm, pytest.mark.slow]
+# Two minutes of work, and many on a machine that has other work.
+pytestmark = [pytest.mark.arm, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 AnswersOf = Callable[[Cpu], Answers]
 Cases = tuple[Path, dict[str, NDArray[Any]]]

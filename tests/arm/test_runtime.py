@@ -10,7 +10,8 @@ import pytest
 from tests.arm.cpus import CORTEX_A72
 from tests.arm.emulated import run
 
-pytestmark = [pytest.mark.arm, pytest.mark.slow]
+# A minute of work, and many on a machine that has other work.
+pytestmark = [pytest.mark.arm, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 # What decodes, resizes, loads and predicts; of the backends those that an Arm CPU runs without more hardware.
 TESTS = (
