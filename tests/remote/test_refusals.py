@@ -152,10 +152,10 @@ def test_files_that_may_not_become_so_large(server: Server, bundle_folder: Path)
 
 @pytest.fixture
 def small_disk(server: Server) -> Iterator[Path]:
-    """A disk of 700 kB under the agent's folder: enough for edgexfer's wheel, too small for what is in it."""
+    """A disk of 1.2 MB under the agent's folder: enough for edgexfer's wheel, too small for what is in it."""
     disk = server.home / ".cache"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(disk)]
     if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("a small disk cannot be mounted here (needs root)")
     try:

@@ -84,7 +84,13 @@ class Incoming:
         self._file.close()  # not flushed to the disk: what a power cut spoils, `missing` finds by its digest
         if self._left or self._digest.hexdigest() != expected:
             raise RefusalError("a file changed while it was being sent", "run it again")
-        self._path.rename(self._home.files / expected)
+        stored = self._home.files / expected
+        with self._home.locked():
+            # What another run sent meanwhile stays: replaced, the file would vanish in the middle of that run's `link`.
+            if stored.exists():
+                self._path.unlink()
+            else:
+                self._path.rename(stored)
 
 
 def missing(home: Home, digests: Iterable[str]) -> list[str]:
