@@ -122,7 +122,7 @@ def test_int8_beyond_the_limit_on_val_is_held_to_it_and_what_was_tried_is_told(
         "INT8 lost 1.67 points of top-1 on 60 validation images, the limit is 1.00: with 1 layer in float it loses "
         "nothing. What was tried, on those images:\n"
     ) in said.out
-    rows = [line.split() for line in said.out.splitlines() if line.startswith("mean_min_max")]
+    rows = [line.split() for line in said.out.splitlines() if line.strip().startswith("mean_min_max")]
     assert rows == [
         ["mean_min_max", "0", "98.3", "%", "-1.67", "1", "0", "1", "3.40", "misses"],
         ["mean_min_max", "1", "100.0", "%", "+0.00", "0", "0", "0", "3.50", "kept"],
