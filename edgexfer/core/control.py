@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.core.errors import ArtifactError
+from edgexfer.core.versioned import read_versioned
 
 CONTROL = "control.json"
 FORMAT_VERSION = 1
@@ -105,13 +106,7 @@ def read_control(folder: Path) -> Control | None:
     if not path.is_file():
         return None
     mend = "export again with `edgexfer export RUN --target NAME`"
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not valid JSON: {error}", mend) from error
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise ArtifactError(f"{path} has format_version {version}, this edgexfer reads {FORMAT_VERSION}", mend)
+    content = read_versioned(path, FORMAT_VERSION, mend)
     try:
         attempts = tuple(_attempt(item) for item in content["attempts"])
         chosen = content["chosen"]

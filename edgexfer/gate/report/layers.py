@@ -11,7 +11,6 @@ float (null for one that is float itself). Where it is there, it tells which lay
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexfer.core.bundle import LAYERS
 from edgexfer.core.errors import ArtifactError
+from edgexfer.core.versioned import read_versioned
 from edgexfer.gate.report.drawing import COLOURS, DASHES, SERIES, Drawing, Table, draw, legend
 
 if TYPE_CHECKING:
@@ -83,13 +83,7 @@ def read_layers(folder: Path) -> LayerErrors | None:
     if not path.is_file():
         return None
     mend = "export the bundle again with `edgexfer export RUN --target NAME`"
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not valid JSON: {error}", mend) from error
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise ArtifactError(f"{path} has format_version {version}, this edgexfer reads {FORMAT_VERSION}", mend)
+    content = read_versioned(path, FORMAT_VERSION, mend)
     try:
         layers = tuple(_layer(item) for item in content["layers"])
         return LayerErrors(int(content["images"]), layers) if layers else None
