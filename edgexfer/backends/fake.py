@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import BackendError, SettingsError
-from edgexfer.core.toml import from_table
+from edgexfer.core.target import options_for
 
 _GAIN = 8.0
 
@@ -48,8 +48,7 @@ def open_session(bundle: Bundle, *, threads: int | None) -> FakeSession:  # noqa
         SettingsError: an unknown option of the target, or a latency below 0.
     """
     target = bundle.target
-    table = target.options if target.backend == "fake" else {}
-    options = from_table(_Options, table, f"options of target '{target.name}'")
+    options = options_for(target, "fake", _Options)
     if options.latency_ms < 0:
         raise SettingsError(f"latency_ms of target '{target.name}' is {options.latency_ms}, expected 0 or more")
     size = (bundle.preprocess.height, bundle.preprocess.width)

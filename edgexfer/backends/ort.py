@@ -24,7 +24,7 @@ from edgexfer.core.bundle import Bundle
 from edgexfer.core.cpu import saturates
 from edgexfer.core.errors import ArtifactError, BackendError, SettingsError
 from edgexfer.core.layer_times import LayerTime
-from edgexfer.core.toml import from_table
+from edgexfer.core.target import options_for
 
 _INSTALL = "pip install 'edgexfer[cpu]'"
 _UNCOUNTED = 5  # calls until caches and branch predictors have settled
@@ -154,8 +154,7 @@ class OrtSession:
 
 def _session_options(onnxruntime: Any, bundle: Bundle, threads: int | None) -> Any:
     target = bundle.target
-    table = target.options if target.backend == "ort" else {}
-    options = from_table(_Options, table, f"options of target '{target.name}'")
+    options = options_for(target, "ort", _Options)
     if options.threads < 0:
         raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
     settings = onnxruntime.SessionOptions()

@@ -15,7 +15,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edgexfer.core.errors import SettingsError, did_you_mean
 from edgexfer.core.target_checks import check_target
@@ -30,6 +30,8 @@ ALIASES = {"jetson": "jetson-orin-nano"}
 """Names that stand for another profile; whoever is given one is told so (`meaning_of`)."""
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,21 @@ def load_calibration(name_or_path: str) -> CalibrationRecipe:
 def target_from_json(snapshot: dict[str, Any]) -> Target:
     """Makes a Target from the snapshot inside a bundle."""
     return from_table(Target, snapshot, "the bundle's target")
+
+
+def options_for(target: Target, backend: str, kind: type[T]) -> T:
+    """Returns the target's options for one backend as a `kind`; its defaults where the target is made for another.
+
+    Args:
+        target: any.
+        backend: name of the backend that asks.
+        kind: a dataclass with a default for each option.
+
+    Raises:
+        SettingsError: an unknown option, or one of a wrong type.
+    """
+    table = target.options if target.backend == backend else {}
+    return from_table(kind, table, f"options of target '{target.name}'")
 
 
 def target_names() -> list[str]:

@@ -10,7 +10,6 @@ Options of the target, read where its backend is "openvino":
 from __future__ import annotations
 
 import importlib.util
-import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +18,11 @@ from edgexfer.backends.openvino.networks import ANY, compile_network, import_net
 from edgexfer.backends.openvino.session import OpenVinoSession
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.cpu import cpu_device, saturates
-from edgexfer.core.engine_store import check_writable, store_engine, tidy_engines
-from edgexfer.core.engines import BuiltEngine, EngineKey, describe_engine, find_engine, load_engine, why_rebuilt
+from edgexfer.core.engine_build import Compiled, keep_or_build
+from edgexfer.core.engines import BuiltEngine, EngineKey, load_engine
 from edgexfer.core.errors import BackendError, SettingsError
+from edgexfer.core.target import options_for
 from edgexfer.core.threads import Progress
-from edgexfer.core.toml import from_table
-
-log = logging.getLogger(__name__)
 
 _INSTALL = "pip install 'edgexfer[openvino]'"
 _PROPERTIES = {
@@ -78,20 +75,16 @@ def build_engine(bundle: Bundle, *, rebuild: bool = False, progress: Progress | 
     """
     _check_exact(bundle)
     key = _key(bundle)
-    if not rebuild and find_engine(bundle, key) is not None:
-        tidy_engines(bundle, key)
-        return describe_engine(bundle, key, reused=True, reason=f"{bundle.precision}: the engine that is there fits")
-    reason = f"{bundle.precision} is built: {'a new one was asked for' if rebuild else why_rebuilt(bundle, key)}"
-    check_writable(bundle)
-    log.info("%s, for %s", reason, device())
-    started, networks = time.perf_counter(), []
-    for done, batch in enumerate((1, ANY), start=1):
-        networks.append(compile_network(bundle, batch, _PROPERTIES))
-        if progress is not None:
-            progress(done, 2)
-    seconds = time.perf_counter() - started
-    store_engine(bundle, key, packed(networks), build_seconds=seconds, replace=rebuild)
-    return describe_engine(bundle, key, reused=False, reason=reason)
+
+    def compiled() -> Compiled:
+        started, networks = time.perf_counter(), []
+        for done, batch in enumerate((1, ANY), start=1):
+            networks.append(compile_network(bundle, batch, _PROPERTIES))
+            if progress is not None:
+                progress(done, 2)
+        return Compiled(packed(networks), time.perf_counter() - started)
+
+    return keep_or_build(bundle, key, compiled, device=device(), rebuild=rebuild)
 
 
 def open_session(bundle: Bundle, *, threads: int | None) -> OpenVinoSession:
@@ -123,8 +116,7 @@ def open_session(bundle: Bundle, *, threads: int | None) -> OpenVinoSession:
 
 def _threads(bundle: Bundle, threads: int | None) -> dict[str, str]:
     target = bundle.target
-    table = target.options if target.backend == "openvino" else {}
-    options = from_table(_Options, table, f"options of target '{target.name}'")
+    options = options_for(target, "openvino", _Options)
     if options.threads < 0:
         raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
     wanted = options.threads if threads is None else threads

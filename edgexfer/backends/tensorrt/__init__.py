@@ -15,21 +15,13 @@ from edgexfer.backends.tensorrt.compile import compile_engine
 from edgexfer.backends.tensorrt.options import Options, read_options
 from edgexfer.backends.tensorrt.session import TensorrtSession, open_engine
 from edgexfer.core.bundle import Bundle
-from edgexfer.core.engine_store import (
-    check_writable,
-    read_timing_cache,
-    store_engine,
-    tidy_engines,
-    write_timing_cache,
-)
+from edgexfer.core.engine_build import Compiled, keep_or_build
+from edgexfer.core.engine_store import read_timing_cache
 from edgexfer.core.engines import (
     BuiltEngine,
     EngineKey,
-    describe_engine,
-    find_engine,
     load_engine,
     rebuild_hint,
-    why_rebuilt,
 )
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.threads import Progress
@@ -90,17 +82,12 @@ def build_engine(bundle: Bundle, *, rebuild: bool = False, progress: Progress | 
         EdgexferError: the bundle's folder cannot be written.
     """
     options, typing, key = _plan(bundle)
-    if not rebuild and find_engine(bundle, key) is not None:
-        tidy_engines(bundle, key)
-        return describe_engine(bundle, key, reused=True, reason=f"{bundle.precision}: the engine that is there fits")
-    reason = f"{bundle.precision} is built: {'a new one was asked for' if rebuild else why_rebuilt(bundle, key)}"
-    check_writable(bundle)
-    log.info("%s, for %s", reason, device())
-    compiled = compile_engine(bundle, typing, options, timing_cache=read_timing_cache(bundle, key), progress=progress)
-    store_engine(bundle, key, compiled.engine, build_seconds=compiled.seconds, replace=rebuild)
-    if compiled.timing_cache is not None:
-        write_timing_cache(bundle, key, compiled.timing_cache)
-    return describe_engine(bundle, key, reused=False, reason=reason)
+
+    def compiled() -> Compiled:
+        known = read_timing_cache(bundle, key)
+        return compile_engine(bundle, typing, options, timing_cache=known, progress=progress)
+
+    return keep_or_build(bundle, key, compiled, device=device(), rebuild=rebuild)
 
 
 def open_session(bundle: Bundle, *, threads: int | None) -> TensorrtSession:  # noqa: ARG001 - part of the contract

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from edgexfer.backends.tensorrt import api, cuda
@@ -12,6 +11,7 @@ from edgexfer.backends.tensorrt.contract import Tensor, check_contract
 from edgexfer.backends.tensorrt.options import Options
 from edgexfer.backends.tensorrt.watch import Watch, run_watched
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.engine_build import Compiled
 from edgexfer.core.errors import BackendError
 from edgexfer.core.threads import Progress
 
@@ -21,21 +21,6 @@ MIB = 2**20
 # Below this TensorRT's own libraries and one small network do not fit beside each other.
 LEAST_FREE_MIB = 256
 _DOCTOR = "`edgexfer doctor` says what is there"
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What the builder made.
-
-    Attributes:
-        engine: serialized.
-        seconds: that building took.
-        timing_cache: what the builder knows now of its kernels on this machine; None where it keeps nothing.
-    """
-
-    engine: bytes
-    seconds: float
-    timing_cache: bytes | None
 
 
 def compile_engine(

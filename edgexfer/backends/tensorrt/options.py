@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgexfer.core.errors import SettingsError
-from edgexfer.core.target import Target
-from edgexfer.core.toml import from_table
+from edgexfer.core.target import Target, options_for
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,7 @@ def read_options(target: Target) -> Options:
     Raises:
         SettingsError: an unknown option, or one below 1.
     """
-    table = target.options if target.backend == "tensorrt" else {}
-    options = from_table(Options, table, f"options of target '{target.name}'")
+    options = options_for(target, "tensorrt", Options)
     for name, value in (("workspace_mib", options.workspace_mib), ("max_batch", options.max_batch)):
         if value < 1:
             raise SettingsError(f"{name} of target '{target.name}' is {value}, expected 1 or more")
