@@ -16,16 +16,15 @@ from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Target
 from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
 from edgexfer.train.continual.earlier_task import stored_exemplars
-from edgexfer.train.finetune import dataset_of
 from edgexfer.train.head.temperature import judge_scaled
-from edgexfer.train.images.prepared import Progress, prepare_again
+from edgexfer.train.images.prepared import Progress
 from edgexfer.train.loop.memory import keep_freed_memory
 from edgexfer.train.loop.trackers import Tracking, flat_figures
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.recover import write_joined_history
 from edgexfer.train.prune.stand_ins import Engine
 from edgexfer.train.prune.walk import Walked, Work, walk
-from edgexfer.train.quantize.learning_images import learning_images
+from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.task import usable_device
 
 
@@ -70,12 +69,9 @@ def prune(
     network = checkpoint.float_network()
     where = usable_device(device)
     keep_freed_memory()
-    dataset = dataset_of(checkpoint, data)
-    prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
     with (
+        images_again(checkpoint, network, data, progress) as (prepared, learning),
         scratch_folder(out) as folder,
-        prepared.cache,
-        learning_images(checkpoint, network, prepared) as learning,
     ):
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))

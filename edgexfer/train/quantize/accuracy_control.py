@@ -31,11 +31,10 @@ from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.dialects.candidates import candidates_of, quantized_form
 from edgexfer.train.dialects.run_model import Answers, answers_of_model
 from edgexfer.train.dialects.to_onnx import example_for, load_network
-from edgexfer.train.finetune import dataset_of
-from edgexfer.train.images.prepared import Progress, prepare_again
+from edgexfer.train.images.prepared import Progress
 from edgexfer.train.loop.judge import figures_by_split
 from edgexfer.train.quantize.float_layers import bare_layers, graph_of, island_of, own_quantizers, with_float_layers
-from edgexfer.train.quantize.learning_images import learning_images
+from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.quantize.quantizers import estimated_anew, quantizer_config
 from edgexfer.train.quantize.sensitivity import layer_sensitivity
 
@@ -90,8 +89,7 @@ def hold_accuracy(
     if controlled(quantized, target):
         return quantized
     network, teacher = load_network(quantized, target), beside.float_network()
-    prepared = prepare_again(dataset_of(beside, data), beside.preprocess, beside.rows, beside.labels, progress)
-    with prepared.cache, learning_images(beside, teacher, prepared) as learning:
+    with images_again(beside, teacher, data, progress) as (prepared, learning):
         val = prepared.indices("val")
         reference = candidates_of(beside, target)[0]
         wanted = answers_of_model(reference.model, beside, target, prepared.cache, val, reference.precision)

@@ -29,14 +29,39 @@ from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.continual.earlier_task import stored_exemplars
 from edgexfer.train.continual.exemplars import with_exemplars
 from edgexfer.train.deploy import DeployNetwork
+from edgexfer.train.finetune import dataset_of
 from edgexfer.train.images.joined_pixels import joined_pixels
 from edgexfer.train.images.pixel_cache import PixelCache
-from edgexfer.train.images.prepared import Prepared
+from edgexfer.train.images.prepared import Prepared, Progress, prepare_again
 from edgexfer.train.images.split import SplitRow
 from edgexfer.train.images.unlabeled import find_images
 from edgexfer.train.loop.judge import probabilities
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def images_again(
+    checkpoint: Checkpoint, network: DeployNetwork, data: str | Path | None, progress: Progress | None
+) -> Iterator[tuple[Prepared, Prepared]]:
+    """Opens the images that a float checkpoint was trained and judged on, and those that it learns on from here.
+
+    Args:
+        checkpoint: a float one.
+        network: its network.
+        data: the images, where they are no longer where the checkpoint was trained.
+        progress: called with (done, all) while images are read.
+
+    Yields:
+        The images of its split.csv, and what `learning_images` gives.
+
+    Raises:
+        EdgexferError: they are gone, or were changed.
+    """
+    dataset = dataset_of(checkpoint, data)
+    prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
+    with prepared.cache, learning_images(checkpoint, network, prepared) as learning:
+        yield prepared, learning
 
 
 @contextmanager

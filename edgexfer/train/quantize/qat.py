@@ -18,9 +18,8 @@ from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import CalibrationRecipe, Target, load_calibration
 from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
 from edgexfer.train.deploy import DeployNetwork
-from edgexfer.train.finetune import dataset_of
 from edgexfer.train.images.augment import Augmentation
-from edgexfer.train.images.prepared import Prepared, Progress, prepare_again
+from edgexfer.train.images.prepared import Prepared, Progress
 from edgexfer.train.loop.fit import fit
 from edgexfer.train.loop.judge import figures_by_split
 from edgexfer.train.loop.memory import keep_freed_memory
@@ -28,7 +27,7 @@ from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.loop.trackers import Tracking, flat_figures
 from edgexfer.train.loop.trainee import Trainee
 from edgexfer.train.quantize.calibrate import calibration_rows
-from edgexfer.train.quantize.learning_images import learning_images
+from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.quantize.quantizers import place_quantizers, quantizer_config
 from edgexfer.train.task import usable_device
 
@@ -76,12 +75,9 @@ def compress(
     network = checkpoint.float_network()
     where = usable_device(device)
     keep_freed_memory()
-    dataset = dataset_of(checkpoint, data)
-    prepared = prepare_again(dataset, checkpoint.preprocess, checkpoint.rows, checkpoint.labels, progress)
     with (
+        images_again(checkpoint, network, data, progress) as (prepared, learning),
         scratch_folder(out) as folder,
-        prepared.cache,
-        learning_images(checkpoint, network, prepared) as learning,
     ):
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
