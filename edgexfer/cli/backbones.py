@@ -23,7 +23,7 @@ def backbones(
         row = find_backbone(name)
         show.line(row.name, "bold")
         for key, value in (
-            ("built by", f"{row.library} ({row.architecture})"),
+            ("built by", f"{row.package} ({row.architecture})"),
             ("size", f"{row.params_millions:g} million parameters, {row.macs_millions} million MACs an image"),
             ("input", f"{row.input_size} x {row.input_size} pixels"),
             ("ImageNet", "top-1 not published" if row.top1 is None else f"top-1 {row.top1:.1f} %"),

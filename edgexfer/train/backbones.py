@@ -36,7 +36,7 @@ class Backbone:
 
     Attributes:
         name: what `--backbone` takes.
-        library: which library builds it.
+        package: which package builds it.
         architecture: its name there.
         params_millions: parameters of the ImageNet network, in millions.
         macs_millions: multiply-accumulates of one image at `input_size`, in millions.
@@ -50,7 +50,7 @@ class Backbone:
     """
 
     name: str
-    library: Literal["timm", "torchvision"]
+    package: Literal["timm", "torchvision"]
     architecture: str
     params_millions: float
     macs_millions: int

@@ -21,7 +21,7 @@ def build_network(backbone: Backbone, classes: int) -> nn.Module:
 
     Its input is normalised float32 [N, 3, H, W], its output logits float32 [N, classes].
     """
-    if backbone.library == "timm":
+    if backbone.package == "timm":
         return timm.create_model(backbone.architecture.partition(".")[0], pretrained=False, num_classes=classes)
     network = torchvision.models.get_model(backbone.architecture, weights=None)
     name, head = head_of(network)

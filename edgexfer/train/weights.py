@@ -138,7 +138,7 @@ def _from_wheel(package: str, backbone: Backbone) -> State:
 
 def _from_download(backbone: Backbone) -> State:
     try:
-        if backbone.library == "timm":
+        if backbone.package == "timm":
             return timm.create_model(backbone.architecture, pretrained=True).state_dict()
         weights = torchvision.models.get_model_weights(backbone.architecture).DEFAULT
         with redirect_stdout(sys.stderr):  # PyTorch says there what it downloads
@@ -153,7 +153,7 @@ def _from_download(backbone: Backbone) -> State:
 
 
 def _file_of(backbone: Backbone) -> str:
-    if backbone.library == "timm":
+    if backbone.package == "timm":
         return f"model.safetensors of the repository {backbone.weights_from.split()[1]} on the Hugging Face hub"
     return f"{backbone.weights_from.split()[1]}, listed by torchvision's {backbone.architecture} weights"
 

