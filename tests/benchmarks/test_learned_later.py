@@ -58,11 +58,13 @@ def test_adapting_is_judged_by_what_came_back_of_what_was_lost(adapt: ModuleType
 def test_shifts_change_light_and_leave_the_class_to_be_seen(adapt: ModuleType) -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
     for shift in adapt.SHIFTS.values():
-        shown = shift(ramp, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        shown = shift(ramp, rng)
         assert shown.shape == ramp.shape
         assert shown.dtype == np.uint8
         assert abs(float(shown.mean()) - float(ramp.mean())) > 30
-        assert np.corrcoef(shown.mean(axis=2).ravel(), ramp.mean(axis=2).ravel())[0, 1] > 0.7
+        several = np.mean([shift(ramp, rng) for _ in range(8)], axis=0)  # so that noise weighs little
+        assert np.corrcoef(several.mean(axis=2).ravel(), ramp.mean(axis=2).ravel())[0, 1] > 0.8
 
 
 def test_adapt_divides_class_by_class_and_tells_no_class_by_its_file(

@@ -97,14 +97,15 @@ def test_extreme_ratio() -> None:
     assert pixels(np.zeros((5000, 1, 3), np.uint8), Preprocess(16, 16)).shape == (16, 16, 3)
 
 
-def test_large_jpeg_by_draft_is_close_to_the_whole_decode() -> None:
+@pytest.mark.parametrize(("version", "allowed"), [(1, 1.5), (2, 3.0)])  # of waves that nearly vanish at this size
+def test_large_jpeg_by_draft_is_close_to_the_whole_decode(version: int, allowed: float) -> None:
     buffer = io.BytesIO()
     image = Image.fromarray(synthetic(1080, 1920, 3)).resize((1920, 1080), Image.Resampling.BOX)
     image.save(buffer, "JPEG", quality=92)
-    preprocess = Preprocess(96, 96)
+    preprocess = Preprocess(96, 96, version=version)
     quick = pixels(buffer.getvalue(), preprocess).astype(int)
     whole = resize_image(decode(buffer.getvalue()), preprocess).astype(int)
-    assert np.abs(quick - whole).mean() < 3  # of waves that nearly vanish at this size
+    assert np.abs(quick - whole).mean() < allowed
 
 
 def test_bundles_of_the_first_version_keep_their_pixels() -> None:
