@@ -115,7 +115,7 @@ def pruning_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:
         point["metrics"].get("test", point["metrics"]["val"]) for point in (record["points"][0], record["points"][-1])
     )
     loss = before["right"] / before["images"] - after["right"] / after["images"]
-    if loss <= target.max_drop + 1e-9:
+    if target.allows(loss):
         return ()
     said = (
         f"pruning to {record['goal']} lost {100 * loss:.2f} points of top-1 ({before['right'] - after['right']} of "

@@ -133,8 +133,8 @@ def _judged(bundle: Bundle, judged: Evaluation, evaluations: Mapping[str, Evalua
     changed = sum(expected[image.sha256] != image.predicted for image in judged.images)
     said = f"; {changed} of {len(judged.images)} images change class"
     drop = _most_precise(bundle, evaluations).top1 - judged.top1
-    limit = bundle.target.max_drop
-    if drop > limit + 1e-9:
+    if not bundle.target.allows(drop):
+        limit = bundle.target.max_drop
         return f"it loses {100 * drop:.2f} points of top-1, the limit is {100 * limit:.2f}{said}", ""
     return "", said
 

@@ -217,7 +217,7 @@ class _Search:
     def run(self) -> frozenset[str] | None:
         """Returns the layers to leave in float, None where half of the network would not be enough."""
         ranked = sorted(self.sensitivity, key=lambda name: -self.sensitivity[name])
-        low, count = 0, next((k for k in self._steps(len(ranked)) if self._holds(self._first(ranked, k))), None)
+        count = next((k for k in self._steps(len(ranked)) if self._holds(self._first(ranked, k))), None)
         if count is None:
             return None
         low = count // 2
