@@ -28,7 +28,9 @@ from edgexfer.train.prune.groups import channel_groups
 from edgexfer.train.prune.narrow import remove_channels
 from edgexfer.train.prune.narrow_onnx import narrow_onnx
 from edgexfer.train.prune.prune import prune
+from edgexfer.train.prune.recover import epochs_learned, recover, recovery
 from edgexfer.train.prune.stand_ins import Engine, Timed
+from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.settings import FinetuneSettings
 from tests.train.exports import BENCH_SECONDS, Exports
 
@@ -68,6 +70,15 @@ def test_the_history_goes_on_where_the_parents_ended(exports: Exports, pruned: C
     table = checkpoint_page(pruned.folder).pruning
     assert table is not None
     assert [row[0] for row in table.rows] == ["1.00", "0.87", "0.75"]
+
+
+def test_what_lost_nothing_is_not_waited_for(exports: Exports, tmp_path: Path) -> None:
+    network = exports.run.float_network()
+    with images_again(exports.run, network, exports.data, None) as (images, _):
+        schedule = recovery(len(images.indices("train")), epochs=30, last=False, seed=0)
+        best = recover(network, exports.run.float_network(), images, schedule, tmp_path, mirror=True, device="cpu")
+    assert best["epoch"] == 0
+    assert epochs_learned(tmp_path) == 3
 
 
 def test_export_ships_what_the_pruned_network_computes(

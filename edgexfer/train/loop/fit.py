@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 HISTORY, BEST, STATE = "history.csv", "best.safetensors", "trainer/last.safetensors"
 _FIGURES = ("train_loss", "val_loss", "val_top1", "val_macro_f1", "learning_rate", "seconds")
 COLUMNS = ("epoch", "stage", *_FIGURES)
+_STAYS_NEAR = ("qat", "prune")  # stages whose first epoch is the one to beat
+_WATCHED = {"prune": "val_score"}  # what patience waits for; what is not here waits for a higher top-1
 
 
 def fit(
@@ -66,7 +68,8 @@ def fit(
         stage: goes into the history, such as "finetune" or "qat".
         patience: epochs without a higher top-1 on the validation images after which it ends; None for never. What
             counts is the best of the epochs: from a fitted head the first steps lead down, and the way up again is
-            slower than any patience. A network that is quantized has nowhere to climb but where it was.
+            slower than any patience. A network that is quantized or pruned has nowhere to climb but where it was. A
+            pruned one is waited for as long as it comes closer to its teacher: top-1 hardly moves then.
         device: "cpu" or "cuda".
         tracked: takes each row of the history as metrics "STAGE/COLUMN". Lightning's Trainer does not get the loggers
             themselves: it would end their runs after the validation that comes first, and count in steps.
@@ -105,7 +108,9 @@ def run_loop(
     average = WeightAverage(trainee.schedule.ema) if trainee.schedule.ema else None
     keeper = KeepBest(folder, stage, on_row, average)
     callbacks: list[Callback] = [keeper] if average is None else [average, keeper]
-    stopper = EarlyStopping("val_top1", mode="max", patience=patience or 0, check_on_train_epoch_end=False)
+    stopper = EarlyStopping(
+        _WATCHED.get(stage, "val_top1"), mode="max", patience=patience or 0, check_on_train_epoch_end=False
+    )
     if patience is not None:
         callbacks.append(stopper)
     on_terminal = sys.stdout.isatty() and rank == 0
@@ -142,8 +147,8 @@ def run_loop(
             trainer.validate(trainee, verbose=False)
             bar.enable()
             keeper.record(trainee, epoch=0, train_loss=None, learning_rate=0.0)
-            if stage == "qat":
-                stopper.best_score = torch.tensor(keeper.best["top1"])
+            if stage in _STAYS_NEAR:
+                stopper.best_score = trainer.callback_metrics[stopper.monitor].clone()
         trainer.fit(trainee, ckpt_path=str(state) if resumed else None)
     return keeper.best
 

@@ -179,6 +179,7 @@ class Trainee(lightning.LightningModule):
         loss = self.share.summed(self._val_loss) / len(self._val)
         self.validation = {"loss": loss, **plain_figures(self._metrics.compute())}
         self.log("val_top1", self.validation["top1"], batch_size=len(self._val))
+        self.log("val_score", self.score()[0], batch_size=len(self._val))
 
     def score(self) -> tuple[float, ...]:
         """Returns how good the last validation was, to be compared with others: higher is better.

@@ -30,7 +30,7 @@ from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.groups import Group, channel_groups
 from edgexfer.train.prune.importance import importances, input_means
 from edgexfer.train.prune.narrow import remove_channels
-from edgexfer.train.prune.recover import recover, recovery
+from edgexfer.train.prune.recover import epochs_learned, recover, recovery
 from edgexfer.train.prune.stand_ins import CALIBRATING, Engine, StandIns, Timed
 from edgexfer.train.quantize.calibrate import calibration_rows
 
@@ -121,7 +121,7 @@ def walk(work: Work) -> Walked:
         )
         left = [f"{costs.of(widths) / costs.of(full):.2f} of the {costs.unit}" for costs in counts.values()]
         left += [] if timed is None else [f"{timed.ratio:.2f} of the latency"]
-        log.info("point %d of %d: %s; %d epochs", number, len(work.goal.points), ", ".join(left), schedule.epochs)
+        log.info("point %d of %d: %s; up to %d epochs", number, len(work.goal.points), ", ".join(left), schedule.epochs)
         folders.append(work.folder / f"point-{number}")
         folders[-1].mkdir()
         best = recover(
@@ -136,7 +136,7 @@ def walk(work: Work) -> Walked:
             tracked_as=f"prune-{number}",
         )
         figures = figures_by_split(network, work.prepared)
-        points.append(_point(ratio, widths, counts, stand_ins, timed, figures, schedule.epochs))
+        points.append(_point(ratio, widths, counts, stand_ins, timed, figures, epochs_learned(folders[-1])))
         log.info("top-1 on val %.1f %%, unpruned %.1f %%", *(_top1(point) for point in (points[-1], points[0])))
     record = {
         "goal": str(work.goal),
