@@ -70,6 +70,24 @@ def test_int8_ships_with_the_two_layers_around_the_outlier_in_float(made: flow.E
     assert worst["name"] not in (BEFORE, BEHIND)
 
 
+def test_every_8_bit_form_for_tensorrt_gets_the_layer_back_in_float(
+    made: flow.Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accuracy_control, "_ESTIMATORS", ("mean_min_max",))
+    monkeypatch.setattr(accuracy_control, "_RANKED_ON", 4)
+    jetson = load_target("jetson-orin-nano")
+    tensorrt = flow.export(run_of(made), jetson, tmp_path / "x.edgx", precision="auto", epochs=0, device="cpu")
+    found = read_control(tensorrt.bundle.folder)
+    assert found is not None
+    assert not found.attempts[0].holds
+    # TensorRT wants quantized inputs alone: the layer that reads the outlier is enough.
+    assert tensorrt.bundle.manifest["float_layers"] == [BEHIND]
+    by_name = {record.precision: record.evaluation.top1 for record in tensorrt.measured}
+    assert set(by_name) == {"float16", "int8", "int8-depthwise-float16"}
+    assert min(by_name["int8"], by_name["int8-depthwise-float16"]) >= by_name["float16"] - jetson.max_drop
+    assert lint(tensorrt.bundle.folder) == []
+
+
 def test_bundle_and_checkpoint_tell_what_was_tried_on_validation_images(made: flow.Exported) -> None:
     assert "control.json" in made.bundle.manifest["files"]
     found = read_control(made.bundle.folder)
