@@ -125,16 +125,21 @@ def layer_timer_of(backend: Backend) -> LayerTimer | None:
     return cast("LayerTimer", backend) if hasattr(backend, "time_layers") else None
 
 
-def why_no_layer_timer(target: Target) -> str:
-    """Returns why layers cannot be timed here as the target would run them; "" where they can."""
-    if missing := missing_here(target.backend):
+def why_no_layer_timer(target: Target, name: str | None = None) -> str:
+    """Returns why layers cannot be timed here as the target would run them; "" where they can.
+
+    Args:
+        target: what they would run on.
+        name: of the backend that would run them; None for the target's own.
+    """
+    name = name or target.backend
+    if missing := missing_here(name):
         return missing
     machine = target.host.get("machine", platform.machine())
     if machine != platform.machine():
         return f"the target is {machine}, this machine is {platform.machine()}"
-    backend = find_backend(target.backend)
-    if builder_of(backend) is not None or layer_timer_of(backend) is None:
-        return f"{target.backend} does not say how long a layer takes"
+    if layer_timer_of(find_backend(name)) is None:
+        return f"{name} does not say how long a layer takes"
     return ""
 
 

@@ -6,18 +6,20 @@ Latency is that of one inference, without decoding the image, with one thread; b
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from edgexfer.backends import check_layer_timer, find_backend, layer_timer_of, why_no_layer_timer
-from edgexfer.core.errors import ArtifactError
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import ArtifactError, BackendError
 from edgexfer.core.target import Target
 from edgexfer.flow.race import race
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal, pruned_place
 from edgexfer.train.prune.prune import prune as prune_checkpoint
-from edgexfer.train.prune.stand_ins import Engine
+from edgexfer.train.prune.stand_ins import Engine, Engines
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,11 @@ def prune(
         EdgexferError: see edgexfer/train/prune/prune.py.
     """
     checkpoint = open_checkpoint(run)
-    engine = engine_here(target)
+    engines = engines_here(target)
     if goal.measure == "latency":
         check_layer_timer(target)
     place = pruned_place(checkpoint.folder, goal, target) if out is None else out
-    if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engine)) is not None:
+    if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engines)) is not None:
         log.info("taking the pruned checkpoint %s, which was made from this run before", place)
         return there
     return prune_checkpoint(
@@ -68,7 +70,7 @@ def prune(
         target,
         goal,
         place,
-        engine=engine,
+        engines=engines,
         data=data,
         epochs=epochs,
         device=device,
@@ -78,17 +80,33 @@ def prune(
     )
 
 
-def engine_here(target: Target) -> Engine | None:
-    """Returns the target's engine, None where it is not on this machine or the machine is of another kind."""
-    if why_no_layer_timer(target):
+def engines_here(target: Target) -> Engines | None:
+    """Returns the target's engines on this machine, None where there are none or the machine is of another kind."""
+    names = [name for name in (target.backend, *target.rivals) if not why_no_layer_timer(target, name)]
+    if not names:
         return None
-    backend = find_backend(target.backend)
-    precision = "float32" if target.precision in _FLOATS else "int8"
-    return Engine(layer_timer_of(backend), race, precision, backend.engine_version())
+    return Engines("float32" if target.precision in _FLOATS else "int8", partial(_fastest, names))
+
+
+def _fastest(names: Sequence[str], bundle: Bundle) -> Engine:
+    best, *rivals = names
+    for name in rivals:
+        try:
+            found = race(bundle, bundle, backend=name, against_backend=best)
+        except BackendError as error:  # the CPU cannot compute this file exactly in it
+            log.info("%s was left out: %s", name, error.message)
+            continue
+        log.info(
+            "%s takes %.2f (%.2f to %.2f) of the time that %s takes", name, found.ratio, found.low, found.high, best
+        )
+        best = name if found.high < 1 else best
+    timer = layer_timer_of(find_backend(best))
+    assert timer is not None  # noqa: S101 - those without one are not among the names
+    return Engine(timer, partial(race, backend=best, against_backend=best), timer.engine_version())
 
 
 def _made_before(
-    place: Path, checkpoint: Checkpoint, target: Target, goal: Goal, epochs: int | None, engine: Engine | None
+    place: Path, checkpoint: Checkpoint, target: Target, goal: Goal, epochs: int | None, engines: Engines | None
 ) -> Checkpoint | None:
     if not place.exists():
         return None
@@ -98,7 +116,7 @@ def _made_before(
         log.warning("%s is damaged and is made again", place)
         return None
     learned = there.manifest.get("pruning") or {}
-    asked = (checkpoint.digest, str(goal), target.name, None if engine is None else engine.precision)
+    asked = (checkpoint.digest, str(goal), target.name, None if engines is None else engines.precision)
     same = asked == tuple(learned.get(key) for key in ("parent", "goal", "target", "precision"))
     return there if same and epochs in (None, learned.get("epochs")) else None
 

@@ -29,13 +29,20 @@ _QUICK = 0.25
 _RESAMPLES = 500
 
 
-def race(narrow: Bundle, full: Bundle) -> Timed:
+def race(narrow: Bundle, full: Bundle, *, backend: str, against_backend: str) -> Timed:
     """Times the first bundle against the second until the ratio is sure, or three times RACE_SECONDS have passed.
 
+    Args:
+        narrow: the numerator.
+        full: the denominator.
+        backend: runs the first.
+        against_backend: runs the second.
+
     Raises:
-        EdgexferError: the backend of their target refuses one of them.
+        EdgexferError: a backend refuses its bundle.
     """
-    turns = Turns([partial(_inference, bundle) for bundle in (narrow, full)], threads=THREADS)
+    sides = ((narrow, backend), (full, against_backend))
+    turns = Turns([partial(_inference, *side) for side in sides], threads=THREADS)
     while True:
         turns.more(RACE_SECONDS / _ROUNDS)
         if turns.rounds < _ROUNDS:
@@ -46,8 +53,8 @@ def race(narrow: Bundle, full: Bundle) -> Timed:
 
 
 @contextmanager
-def _inference(bundle: Bundle) -> Iterator[Side]:
-    session = find_backend(bundle.target.backend).open_session(bundle, threads=THREADS)
+def _inference(bundle: Bundle, backend: str) -> Iterator[Side]:
+    session = find_backend(backend).open_session(bundle, threads=THREADS)
     pixels, _ = bundle.references()
 
     def call(index: int) -> dict[str, int]:

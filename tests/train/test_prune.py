@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from edgexfer.backends import ort
+from edgexfer.backends import find_backend, layer_timer_of, missing_here, ort
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, EdgexferError, MissingPartError
 from edgexfer.core.target import load_target
@@ -29,7 +29,7 @@ from edgexfer.train.prune.narrow import remove_channels
 from edgexfer.train.prune.narrow_onnx import narrow_onnx
 from edgexfer.train.prune.prune import prune
 from edgexfer.train.prune.recover import epochs_learned, recover, recovery
-from edgexfer.train.prune.stand_ins import Engine, Timed
+from edgexfer.train.prune.stand_ins import Engine, Engines, Timed
 from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.settings import FinetuneSettings
 from tests.train.exports import BENCH_SECONDS, Exports
@@ -44,7 +44,7 @@ LESS = Goal("macs", 0.75)
 def pruned(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """The shared run with a quarter of its MACs gone, counted, at two points, each of one epoch."""
     out = tmp_path_factory.mktemp("prune") / "pruned"
-    return prune(exports.run, X86, LESS, out, engine=None, epochs=1, device="cpu")
+    return prune(exports.run, X86, LESS, out, engines=None, epochs=1, device="cpu")
 
 
 def test_the_goal_is_reached_and_recorded(exports: Exports, pruned: Checkpoint) -> None:
@@ -114,9 +114,13 @@ def test_a_cut_file_computes_what_the_network_without_these_channels_does(export
     np.testing.assert_allclose(session.run(None, {"pixels": pixels})[0], answers_of(network, pixels), atol=1e-4)
 
 
-def test_the_engine_names_its_layers_alike_and_says_what_they_read(exports: Exports) -> None:
-    bundle = exports.ort.bundle
-    once, again = (ort.time_layers(bundle, bundle.references()[0][:1], threads=1, calls=3) for _ in range(2))
+@pytest.mark.parametrize("name", ["ort", "openvino"])
+def test_an_engine_names_its_layers_alike_and_says_what_they_read(exports: Exports, name: str) -> None:
+    if missing := missing_here(name):
+        pytest.skip(missing)
+    bundle, timer = exports.ort.bundle, layer_timer_of(find_backend(name))
+    assert timer is not None
+    once, again = (timer.time_layers(bundle, bundle.references()[0][:1], threads=1, calls=3) for _ in range(2))
     assert [layer.name for layer in once] == [layer.name for layer in again]
     assert all(len(layer.samples_ns) == 3 and min(layer.samples_ns) >= 0 for layer in once)
     assert once[0].read == 64 * 64 * 3
@@ -135,20 +139,42 @@ def test_latency_is_corrected_until_the_clock_agrees(
         raced.append(ratio)
         return Timed(ratio, ratio, ratio, ratio, 1.0)
 
-    engine = Engine(ort, race, "float32", ort.engine_version())  # type: ignore[arg-type]
+    engines = Engines("float32", lambda _: Engine(ort, race, ort.engine_version()))  # type: ignore[arg-type]
     out = tmp_path / "fast"
-    made = prune(exports.run, X86, Goal("latency", 0.85), out, engine=engine, epochs=0, device="cpu")
+    made = prune(exports.run, X86, Goal("latency", 0.85), out, engines=engines, epochs=0, device="cpu")
     first, last = made.manifest["pruning"]["points"]
     assert last["latency"]["ratio"] <= 0.85
     assert last["latency"]["ratio"] == min(raced, key=lambda ratio: (ratio > 0.85, 0.85 - ratio))
     assert 0.3 + 0.7 * last["size_bytes"] / first["size_bytes"] == pytest.approx(last["latency"]["ratio"])
 
 
+def test_the_engine_that_runs_the_network_fastest_here_times_it(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing := missing_here("openvino"):
+        pytest.skip(missing)
+    raced: list[dict[str, str]] = []
+
+    def race(narrow: Bundle, full: Bundle, **engines: str) -> Timed:
+        raced.append(engines)
+        return Timed(ratio, ratio, ratio, 1.0, 1.0)
+
+    monkeypatch.setattr(flow, "race", race)
+    engines = flow.engines_here(X86)
+    assert engines is not None
+    for ratio, wanted in ((0.8, "openvino"), (1.2, "onnxruntime")):
+        engine = engines.fastest(exports.ort.bundle)
+        assert engine.version.startswith(wanted)
+        engine.race(exports.ort.bundle, exports.ort.bundle)
+    assert raced[0] == {"backend": "openvino", "against_backend": "ort"}
+    assert (set(raced[1].values()), set(raced[3].values())) == ({"openvino"}, {"ort"})
+
+
 def test_what_cannot_be_pruned_is_said(exports: Exports, pruned: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="pruned already"):
-        prune(pruned, X86, LESS, tmp_path / "twice", engine=None)
+        prune(pruned, X86, LESS, tmp_path / "twice", engines=None)
     with pytest.raises(EdgexferError, match="exists already"):
-        prune(exports.run, X86, LESS, exports.run.folder, engine=None)
+        prune(exports.run, X86, LESS, exports.run.folder, engines=None)
     pi = load_target("raspberry-pi-5")
     with pytest.raises(MissingPartError, match="this machine is") as said:
         flow.prune(exports.run.folder, tmp_path / "pi", pi, Goal("latency", 0.6))

@@ -14,6 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexfer.backends.openvino.layers import PROFILED, time_network
 from edgexfer.backends.openvino.networks import ANY, compile_network, import_network, packed, unpacked
 from edgexfer.backends.openvino.session import OpenVinoSession
 from edgexfer.core.bundle import Bundle
@@ -21,6 +25,7 @@ from edgexfer.core.cpu import cpu_device, saturates
 from edgexfer.core.engine_build import Compiled, keep_or_build
 from edgexfer.core.engines import BuiltEngine, EngineKey, load_engine
 from edgexfer.core.errors import BackendError, SettingsError
+from edgexfer.core.layer_times import LayerTime
 from edgexfer.core.target import options_for
 from edgexfer.core.threads import Progress
 
@@ -112,6 +117,23 @@ def open_session(bundle: Bundle, *, threads: int | None) -> OpenVinoSession:
 
     size = (bundle.preprocess.height, bundle.preprocess.width)
     return OpenVinoSession(opened, bundle.model, size)
+
+
+def time_layers(bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | None, calls: int) -> tuple[LayerTime, ...]:
+    """Returns how long each layer of the bundle's model takes, as OpenVINO runs and fuses it.
+
+    Args:
+        bundle: any bundle.
+        pixels: uint8 [1, H, W, 3].
+        threads: of one inference; None for what the target says.
+        calls: that count.
+
+    Raises:
+        EdgexferError: what `open_session` raises.
+    """
+    _check_exact(bundle)
+    properties = {**_PROPERTIES, **_threads(bundle, threads), **PROFILED}
+    return time_network(compile_network(bundle, 1, properties), pixels, calls)
 
 
 def _threads(bundle: Bundle, threads: int | None) -> dict[str, str]:

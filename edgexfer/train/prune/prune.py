@@ -22,7 +22,7 @@ from edgexfer.train.loop.memory import keep_freed_memory
 from edgexfer.train.loop.trackers import Tracking, flat_figures
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.recover import write_joined_history
-from edgexfer.train.prune.stand_ins import Engine
+from edgexfer.train.prune.stand_ins import Engines
 from edgexfer.train.prune.walk import Walked, Work, walk
 from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.task import usable_device
@@ -34,7 +34,7 @@ def prune(
     goal: Goal,
     out: Path,
     *,
-    engine: Engine | None,
+    engines: Engines | None,
     data: str | Path | None = None,
     epochs: int | None = None,
     device: str = "auto",
@@ -49,7 +49,7 @@ def prune(
         target: what it shall be fast on.
         goal: what shall be left.
         out: the new checkpoint's folder.
-        engine: the target's engine; None where it is not here: nothing is timed then.
+        engines: the target's; None where none is here: nothing is timed then.
         data: the images, where they are no longer where the checkpoint was trained.
         epochs: of training at each point; None lets the number of images decide.
         device: "auto", "cpu" or "cuda".
@@ -62,7 +62,7 @@ def prune(
             engine, the images are gone, or `out` exists or cannot be written.
     """
     refuse_existing(out, overwrite=overwrite)
-    if goal.measure == "latency" and (engine is None or engine.timer is None):
+    if goal.measure == "latency" and engines is None:
         raise EdgexferError(f"there is nothing to measure latency with for {target.name}", "prune by macs= or params=")
     if "pruning" in checkpoint.manifest:
         raise ArtifactError(f"{checkpoint.folder} is pruned already", "prune the RUN it was made from, and further")
@@ -76,7 +76,7 @@ def prune(
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         tracking.settings({"prune": {"goal": str(goal), "target": target.name, "epochs": epochs}})
-        work = Work(checkpoint, network, target, goal, engine, prepared, learning, where, epochs, folder, tracking)
+        work = Work(checkpoint, network, target, goal, engines, prepared, learning, where, epochs, folder, tracking)
         return _saved(work, walk(work), out, overwrite=overwrite)
 
 

@@ -17,7 +17,6 @@ from onnx import ModelProto
 
 from edgexfer.backends import LayerTimer
 from edgexfer.core.bundle import Bundle
-from edgexfer.core.errors import BackendError
 from edgexfer.core.target import Target, load_calibration
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.deploy import DeployNetwork
@@ -59,19 +58,30 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Engine:
-    """The target's engine on this machine.
+    """One of the target's engines on this machine.
 
     Attributes:
-        timer: times single layers; None where the engine does not say.
+        timer: times single layers.
         race: times whole networks.
-        precision: what is timed, "int8" or "float32".
         version: such as "onnxruntime 1.31.1".
     """
 
-    timer: LayerTimer | None
+    timer: LayerTimer
     race: Race
-    precision: str
     version: str
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Those of the target's engines that are on this machine.
+
+    Attributes:
+        precision: what is timed, "int8" or "float32".
+        fastest: returns the one that runs a network fastest: what ships will run in it, see flow/rivals.py.
+    """
+
+    precision: str
+    fastest: Callable[[Bundle], Engine]
 
 
 class StandIns:
@@ -83,8 +93,11 @@ class StandIns:
         groups: its groups.
         pixels: uint8 [N, S, S, 3], training images: they calibrate and are timed with.
         target: decides dialect and opset.
-        engine: the target's.
+        engines: the target's; the one that is fastest with the unpruned network times all others.
         folder: where the bundles lie.
+
+    Attributes:
+        engine: that one.
     """
 
     def __init__(
@@ -94,33 +107,30 @@ class StandIns:
         groups: Sequence[Group],
         pixels: NDArray[np.uint8],
         target: Target,
-        engine: Engine,
+        engines: Engines,
         folder: Path,
     ) -> None:
         self._checkpoint, self._groups, self._pixels, self._target = checkpoint, groups, pixels, target
-        self._engine, self._folder = engine, folder
-        self._model = _whole(checkpoint, network, pixels, target, quantized=engine.precision == "int8")
+        self._precision, self._folder = engines.precision, folder
+        self._model = _whole(checkpoint, network, pixels, target, quantized=engines.precision == "int8")
         self._made: dict[tuple[int, ...], Bundle] = {}
+        self.engine = engines.fastest(self._unpruned())
 
     def table(self, progress: Progress | None = None) -> Cost:
-        """Measures the latency table, in microseconds.
-
-        Raises:
-            BackendError: the engine does not say how long a layer takes.
-        """
-        if self._engine.timer is None:
-            raise BackendError(f"{self._engine.version} does not say how long a layer takes", "prune by macs=")
+        """Measures the latency table, in microseconds."""
         files = [(widths, self._bundle(widths)) for widths in drawn_widths(self._groups, block=BLOCK)]
-        return latency_table(files, self._engine.timer, self._pixels[:1], threads=THREADS, progress=progress)
+        return latency_table(files, self.engine.timer, self._pixels[:1], threads=THREADS, progress=progress)
 
     def timed(self, widths: Widths) -> Timed:
         """Times the network at these widths against the unpruned one."""
-        full = np.array([group.width for group in self._groups], np.int64)
-        return self._engine.race(self._bundle(widths), self._bundle(full))
+        return self.engine.race(self._bundle(widths), self._unpruned())
 
     def size_bytes(self, widths: Widths) -> int:
         """Returns the size of the ONNX file at these widths."""
         return self._bundle(widths).model.stat().st_size
+
+    def _unpruned(self) -> Bundle:
+        return self._bundle(np.array([group.width for group in self._groups], np.int64))
 
     def _bundle(self, widths: Widths) -> Bundle:
         key = tuple(int(width) for width in widths)
@@ -132,7 +142,7 @@ class StandIns:
                 None,
                 checkpoint=self._checkpoint,
                 target=self._target,
-                precision=self._engine.precision,
+                precision=self._precision,
                 provenance={"widths": list(key)},
             )
         return self._made[key]

@@ -31,7 +31,7 @@ from edgexfer.train.prune.groups import Group, channel_groups
 from edgexfer.train.prune.importance import importances, input_means
 from edgexfer.train.prune.narrow import remove_channels
 from edgexfer.train.prune.recover import epochs_learned, recover, recovery
-from edgexfer.train.prune.stand_ins import CALIBRATING, Engine, StandIns, Timed
+from edgexfer.train.prune.stand_ins import CALIBRATING, Engines, StandIns, Timed
 from edgexfer.train.quantize.calibrate import calibration_rows
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Work:
         network: its network; it teaches, and is not changed.
         target: what the pruned one shall be fast on.
         goal: what shall be left.
-        engine: the target's; None where it is not here.
+        engines: the target's; None where none is here.
         prepared: the checkpoint's images: they judge.
         learning: those and what else the network works for, see quantize/learning_images.py: they are learned from.
         device: "cpu" or "cuda".
@@ -61,7 +61,7 @@ class Work:
     network: DeployNetwork
     target: Target
     goal: Goal
-    engine: Engine | None
+    engines: Engines | None
     prepared: Prepared
     learning: Prepared
     device: str
@@ -143,8 +143,8 @@ def walk(work: Work) -> Walked:
         "measure": work.goal.measure,
         "ratio": work.goal.ratio,
         "target": work.target.name,
-        "precision": None if work.engine is None else work.engine.precision,
-        "engine": None if work.engine is None else work.engine.version,
+        "precision": None if work.engines is None else work.engines.precision,
+        "engine": None if stand_ins is None else stand_ins.engine.version,
         "parent": work.checkpoint.digest,
         "block": BLOCK,
         "epochs": work.epochs,
@@ -158,11 +158,13 @@ def walk(work: Work) -> Walked:
 
 
 def _stand_ins(work: Work, groups: Sequence[Group], seen: NDArray[np.int64]) -> StandIns | None:
-    if work.engine is None:
+    if work.engines is None:
         return None
-    log.info("writing the unpruned network in %s, to be timed with %s", work.engine.precision, work.engine.version)
+    log.info("writing the unpruned network in %s, to be timed", work.engines.precision)
     pixels = work.learning.cache[seen[:CALIBRATING]]
-    return StandIns(work.checkpoint, work.network, groups, pixels, work.target, work.engine, work.folder)
+    made = StandIns(work.checkpoint, work.network, groups, pixels, work.target, work.engines, work.folder)
+    log.info("%s runs it here and times what is narrower", made.engine.version)
+    return made
 
 
 def _aim(work: Work, counts: Mapping[str, Cost], full: Widths, stand_ins: StandIns | None) -> Aim:
