@@ -1,7 +1,8 @@
 """Recover: a network that has just lost channels learns again to answer as the unpruned one does.
 
-Distillation from the unpruned float network (Hinton et al. 2015), whose answers are all that is learned from: what is
-left after mean replacement is close to it, and labels lead away (docs/log.md). Only the training split is learned from;
+Distillation from the unpruned float network: its answers (Hinton et al. 2015), and its features in the channels that
+were kept (features.py). Labels are not learned from: what is left after mean replacement is close to the unpruned
+network, and they lead away (docs/log.md). Only the training split is learned from;
 the epoch that is closest to it on the validation images stays. It ends where no epoch comes closer any more, at once
 where nothing was lost.
 """
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from edgexfer.core.files import write_file
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.images.augment import Augmentation
@@ -23,6 +26,8 @@ from edgexfer.train.loop.fit import HISTORY, fit
 from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.loop.trainee import Trainee
+from edgexfer.train.prune.features import feature_distance
+from edgexfer.train.prune.groups import Group
 
 _IMAGES_SEEN = 6_000  # at each point unless told otherwise; twice that at the last one
 _MOST_EPOCHS = 40
@@ -56,6 +61,8 @@ def recovery(images: int, *, epochs: int | None, last: bool, seed: int) -> Sched
 def recover(
     network: DeployNetwork,
     teacher: DeployNetwork,
+    groups: Sequence[Group],
+    kept: Sequence[Tensor],
     images: Prepared,
     schedule: Schedule,
     folder: Path,
@@ -70,6 +77,8 @@ def recover(
     Args:
         network: what has just lost channels.
         teacher: the unpruned network.
+        groups: of `network`.
+        kept: for each group the unpruned network's channels that are left, int64.
         images: train is learned from, val chooses the epoch.
         schedule: as `recovery` returns it; of 0 epochs trains nothing.
         folder: where history and state are kept.
@@ -78,18 +87,22 @@ def recover(
         tracked: takes the rows of the history.
         tracked_as: what they are called there.
     """
-    trainee = Trainee(
-        network,
-        images.cache,
-        images.class_ids,
-        images.indices("train"),
-        images.indices("val"),
-        schedule,
-        Augmentation(mirror=mirror),
-        teacher=teacher,
-    )
     patience = max(_PATIENCE, schedule.epochs // 8)
-    return fit(trainee, folder, stage="prune", patience=patience, device=device, tracked=tracked, tracked_as=tracked_as)
+    with feature_distance(network, teacher, groups, kept) as distance:
+        trainee = Trainee(
+            network,
+            images.cache,
+            images.class_ids,
+            images.indices("train"),
+            images.indices("val"),
+            schedule,
+            Augmentation(mirror=mirror),
+            teacher=teacher,
+            extra_loss=distance,
+        )
+        return fit(
+            trainee, folder, stage="prune", patience=patience, device=device, tracked=tracked, tracked_as=tracked_as
+        )
 
 
 def epochs_learned(folder: Path) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgexfer.core.target import CalibrationRecipe, Target
@@ -102,6 +103,7 @@ def walk(work: Work) -> Walked:
     counts = {measure: counted(network.network, groups, example, measure) for measure in ("params", "macs")}
     stand_ins = _stand_ins(work, groups, seen)
     aim = _aim(work, counts, full, stand_ins)
+    kept = [torch.arange(group.width) for group in groups]
     points = [_point(1.0, full, counts, stand_ins, None, figures_by_split(work.network, work.prepared), 0)]
     folders: list[Path] = []
     best: dict[str, Any] = {}
@@ -111,7 +113,9 @@ def walk(work: Work) -> Walked:
         worth = importances(network, groups, means, images.cache, images.class_ids, seen)
         network.cpu()
         widths, timed = aim.at(ratio, worth)
-        remove_channels(network.network, groups, best_channels(worth, widths), means)
+        stays = best_channels(worth, widths)
+        remove_channels(network.network, groups, stays, means)
+        kept = [had[channels] for had, channels in zip(kept, stays, strict=True)]
         groups = tuple(replace(group, width=int(width)) for group, width in zip(groups, widths, strict=True))
         schedule = recovery(
             len(images.indices("train")),
@@ -127,6 +131,8 @@ def walk(work: Work) -> Walked:
         best = recover(
             network,
             work.network,
+            groups,
+            kept,
             images,
             schedule,
             folders[-1],
