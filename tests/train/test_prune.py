@@ -77,7 +77,7 @@ def test_what_lost_nothing_is_not_waited_for(exports: Exports, tmp_path: Path) -
     groups = channel_groups(network.network, example_for(exports.run, network))
     kept = [torch.arange(group.width) for group in groups]
     with images_again(exports.run, network, exports.data, None) as (images, _):
-        schedule = recovery(len(images.indices("train")), epochs=30, last=False, seed=0)
+        schedule = recovery(len(images.indices("train")), epochs=12, last=False, seed=0)
         best = recover(network, teacher, groups, kept, images, schedule, tmp_path, mirror=True, device="cpu")
     assert best["epoch"] == 0
     assert epochs_learned(tmp_path) == 3

@@ -29,10 +29,10 @@ from edgexfer.train.loop.trainee import Trainee
 from edgexfer.train.prune.features import feature_distance
 from edgexfer.train.prune.groups import Group
 
-_IMAGES_SEEN = 6_000  # at each point unless told otherwise; twice that at the last one
+_IMAGES_SEEN = 3_000  # at each point unless told otherwise; twice that at the last one
 _MOST_EPOCHS = 40
-_PATIENCE = 3  # epochs, or an eighth of them all: the rate still rises in the first tenth
-_LEARNING_RATE = 1e-4
+_PATIENCE = 3  # epochs, or a quarter of them all: the rate still rises in the first tenth
+_LEARNING_RATE = 3e-4
 _DISTILLATION = 1.0
 
 
@@ -87,7 +87,7 @@ def recover(
         tracked: takes the rows of the history.
         tracked_as: what they are called there.
     """
-    patience = max(_PATIENCE, schedule.epochs // 8)
+    patience = max(_PATIENCE, schedule.epochs // 4)
     with feature_distance(network, teacher, groups, kept) as distance:
         trainee = Trainee(
             network,
