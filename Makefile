@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test acceptance lint format bench arm-sysroot arm clean
+.PHONY: help install demo test acceptance lint format bench arm-sysroot arm pins audit sbom clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +45,23 @@ arm-sysroot: $(READY) ## what emulated CPUs need, in .cache/arm: QEMU, Debian's 
 
 arm: arm-sysroot ## the tests on emulated CPUs: 64-bit Arm and AVX2
 	$(ONE_THREAD) $(BIN)/python -m pytest -m arm -v -ra --durations=0
+
+# Hashes of every file of every pinned version, for any Python and machine: what nobody can exchange on the way.
+PIN := $(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-annotate -c constraints.txt \
+  --custom-compile-command "make pins" pyproject.toml
+pins: $(READY) ## pins/*.txt with hashes, from constraints.txt; asks the package index
+	$(PIN) --extra cpu -o pins/device.txt
+	$(PIN) --extra cpu --extra openvino --extra report -o pins/device-openvino.txt
+	$(PIN) --extra train --extra openvino --extra pretrain --extra stream --extra sweep --extra trackers -o pins/train.txt
+
+audit: $(READY) ## known vulnerabilities of what is pinned; asks the package index's list of advisories
+	$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip -r pins/device.txt
+	$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip -r pins/train.txt
+
+sbom: $(READY) ## dist/sbom.json: CycloneDX of everything that is installed in .venv, with licences
+	@mkdir -p dist
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml \
+	  --output-reproducible -o dist/sbom.json $(BIN)/python
 
 clean: ## removes .venv and every cache; runs and bundles stay
 	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov

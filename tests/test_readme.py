@@ -118,6 +118,20 @@ def test_every_dependency_has_its_row() -> None:
     assert [name for name in declared if not re.search(rf"\| [^|]*\b{re.escape(name)}\b[^|]* \|", listed)] == []
 
 
+@pytest.mark.parametrize("name", ["device", "device-openvino", "train"])
+def test_pins_with_hashes_are_those_of_the_constraints(name: str) -> None:
+    pinned = re.findall(
+        r"^([\w.-]+)==(\S+)(?: ; [^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
+        text(f"pins/{name}.txt"),
+        re.MULTILINE,
+    )
+    lines = re.findall(r"^[\w.-]+==", text(f"pins/{name}.txt"), re.MULTILINE)
+    assert len(pinned) == len(lines) > 20
+    wanted = set(re.findall(r"^([\w.-]+)==([^;\s]+)", text("constraints.txt"), re.MULTILINE))
+    known = {package for package, _ in wanted}
+    assert {(package, version) for package, version, _ in pinned if package in known} <= wanted
+
+
 def test_every_dependency_is_pinned() -> None:
     pinned = set(re.findall(r"^([a-z0-9-]+)==", text("constraints.txt"), re.MULTILINE))
     declared = set(re.findall(r'"([a-z0-9-]+)>=[^"]*"', text("pyproject.toml").split("[project.scripts]")[0]))

@@ -29,6 +29,7 @@ from edgexfer.train.dialects.candidates import Candidate, candidates_of, float_r
 from edgexfer.train.dialects.parity import answers_of, check_parity, reference_pixels
 from edgexfer.train.images.split import dataset_digest, write_split
 from edgexfer.train.quantize.layer_error import layer_errors, layers_json
+from edgexfer.train.sbom import SBOM, bill_of_materials
 
 
 def export(
@@ -81,6 +82,7 @@ def export(
         write_split(stage / SPLIT, (*checkpoint.rows, *checkpoint.earlier_rows()))
         if history := _history(checkpoint, beside):
             write_file(stage / HISTORY, history)
+        write_file(stage / SBOM, bill_of_materials(checkpoint, target))
         if layers is not None:
             write_file(stage / LAYERS, layers)
         if CONTROL in checkpoint.manifest["files"]:

@@ -59,6 +59,7 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> Provenance:
     more = {k: v for k, v in {**rest, **inner}.items() if k not in known}
     tables = {title.capitalize(): tuple(_flat(value)) for title, value in known.items() if value}
     tables |= {"More": tuple(_flat(more))} if more else {}
+    tables |= {"Licences": licences} if (licences := _licences(folder)) else {}
     files = tuple((name, int(e.get("size_bytes", 0)), str(e["sha256"])) for name, e in manifest["files"].items())
     return Provenance(tuple(_chain(folder, manifest, made)), tables, files)
 
@@ -78,6 +79,21 @@ def split_digest(path: Path) -> tuple[str, Counter[str]]:
     except (KeyError, TypeError, csv.Error):
         return "", Counter()
     return (sha256_of_bytes(content) if rows else ""), Counter(str(row[2]) for row in rows)
+
+
+def _licences(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Returns (part, licences) of what a device runs, from `sbom.json`; nothing where none can be read."""
+    rows = []
+    try:
+        for part in json.loads((folder / "sbom.json").read_bytes())["components"]:
+            told = [
+                row.get("expression") or row["license"].get("id") or row["license"]["name"] for row in part["licenses"]
+            ]
+            if part["scope"] == "required":
+                rows.append((f"{part['name']} {part.get('version', '')}".strip(), ", ".join(told)))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return ()
+    return tuple(rows)
 
 
 def _chain(folder: Path, manifest: dict[str, Any], made: dict[str, Any]) -> list[Link]:
