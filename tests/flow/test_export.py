@@ -42,7 +42,15 @@ def both(exports: Exports) -> list[flow.Exported]:
 
 
 def test_the_bundles_are_whole_and_int8(exports: Exports) -> None:
-    common = {"model.onnx", "reference.npz", "split.csv", "measurements.json", "history.csv", "layers.json"}
+    common = {
+        "model.onnx",
+        "reference.npz",
+        "split.csv",
+        "measurements.json",
+        "history.csv",
+        "layers.json",
+        "sbom.json",
+    }
     others = {"candidates/float16.onnx", "candidates/int8-depthwise-float16.onnx"}
     for made, files in ((exports.ort, common), (exports.tensorrt, common | others)):
         bundle = open_bundle(made.bundle.folder)

@@ -116,7 +116,7 @@ def test_lint_finds_nothing_in_any_form_for_any_release_of_the_target(made: dict
 def test_without_the_float_checkpoint_beside_there_is_one_form(exports: Exports, tmp_path: Path) -> None:
     bundle = export(exports.quantized("ort"), X86, tmp_path / "x.edgx")
     assert bundle.candidates == {"int8": "model.onnx"}
-    files = {"model.onnx", "reference.npz", "split.csv", "history.csv", "layers.json"}
+    files = {"model.onnx", "reference.npz", "split.csv", "history.csv", "layers.json", "sbom.json"}
     assert set(bundle.manifest["files"]) == files
 
 

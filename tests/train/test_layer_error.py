@@ -169,5 +169,5 @@ def test_a_quantized_run_that_is_exported_by_itself_is_held_to_its_own_weights(
 
 def test_a_float_bundle_has_no_layers_and_its_history(exports: Exports, tmp_path: Path) -> None:
     bundle = export(exports.run, X86, tmp_path / "x.edgx")
-    assert set(bundle.manifest["files"]) == {"model.onnx", "reference.npz", "split.csv", "history.csv"}
+    assert set(bundle.manifest["files"]) == {"model.onnx", "reference.npz", "split.csv", "history.csv", "sbom.json"}
     assert (bundle.folder / "history.csv").read_text() == (exports.run.folder / "history.csv").read_text()
