@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.bundles import make_bundle
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # The same commit gets the same verdict: property tests draw the same values every time, new ones where asked to, and
 # however slow the machine is, that fails none of them.
-settings.register_profile("same", derandomize=True, deadline=None)
-settings.register_profile("new", derandomize=False, deadline=None)
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **_PATIENT)
+settings.register_profile("new", derandomize=False, **_PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # A shell that starts the tests with & lets them ignore Ctrl-C, and every process below them: some tests press it.
