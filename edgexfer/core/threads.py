@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +35,8 @@ def in_threads(
         workers: threads, 1 or more; one for each CPU of this process by default.
         progress: called with (done, all) in the caller's thread, after each item.
     """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - every backend imports this module
+
     results: list[Result] = []
     with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="edgexfer") as pool:
         try:
