@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,8 @@ def time_layers(bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | Non
     Raises:
         EdgexferError: what `open_session` raises.
     """
+    import tempfile  # noqa: PLC0415 - opening a bundle needs none
+
     import onnxruntime
 
     settings = _session_options(onnxruntime, bundle, threads)

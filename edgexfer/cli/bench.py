@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgexfer.gate.judge.compare import Comparison
     from edgexfer.gate.measure.latency import Latency
 
+_PROCESSES = 3  # a figure for people: a limit is judged by more of them
+
 
 def bench(
     bundle: BundleArgument,
@@ -46,7 +48,8 @@ def bench(
 ) -> None:
     """Measure how long one image takes on this machine, or on devices.
 
-    Timed are decode, resize, inference, and all of it together; shown are percentiles of the single calls.
+    Timed are decode, resize, inference, and all of it together; shown are percentiles of the single calls. Fresh
+    processes tell how long loading takes and how much memory it needs.
 
     With --against both bundles take turns in one process, and the ratio comes with its confidence interval.
 
@@ -90,6 +93,7 @@ def _one(
                 seconds=alone.SECONDS if seconds is None else seconds,
                 images=images,
                 backend=backend,
+                processes=_PROCESSES,
                 progress=moved,
             )
         else:
@@ -169,5 +173,11 @@ def print_latency(latency: Latency, *, warnings: bool = True) -> None:
         figures = [f"{latency.percentile(step, q) / 1e6:.2f}" for q in PERCENTILES]
         made.add_row(step, *figures, style="bold" if step == "total" else "")
     show.console().print(made)
+    if latency.started:
+        processes = show.count(len(latency.started), "fresh process", "fresh processes")
+        show.line(
+            f"from opening the bundle to the first prediction {latency.load_ms:.0f} ms, peak memory "
+            f"{latency.peak_memory_mib:.0f} MiB: medians of {processes}"
+        )
     for text in latency.warnings if warnings else ():
         show.warn(text)

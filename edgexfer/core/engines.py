@@ -19,7 +19,7 @@ from typing import Any
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.files import locked_folder, sha256_of_bytes
-from edgexfer.core.manifest import MANIFEST, read_manifest
+from edgexfer.core.manifest import MANIFEST, read_manifest_and
 from edgexfer.core.toml import from_table
 
 ENGINES = "engines"
@@ -97,11 +97,16 @@ def check_engine(bundle: Bundle, key: EngineKey) -> dict[str, Any] | None:
 
     It takes no lock: for those who hold one. Raises as `find_engine`.
     """
+    found = _checked(bundle, key, None)
+    return None if found is None else found[0]
+
+
+def _checked(bundle: Bundle, key: EngineKey, wanted: str | None) -> tuple[dict[str, Any], bytes] | None:
     folder = bundle.folder / ENGINES / key.digest
     if not folder.exists():
         return None
     try:
-        manifest = read_manifest(folder, "engine")
+        manifest, content = read_manifest_and(folder, "engine", wanted)
     except ArtifactError as error:
         raise ArtifactError(error.message, rebuild_hint(bundle)) from error
     except OSError as error:
@@ -114,7 +119,7 @@ def check_engine(bundle: Bundle, key: EngineKey) -> dict[str, Any] | None:
             f"foreign engine in {folder}: it was built for something else ({'; '.join(_differences(found, key))})",
             rebuild_hint(bundle),
         )
-    return manifest
+    return manifest, content
 
 
 def load_engine(bundle: Bundle, key: EngineKey) -> bytes | None:
@@ -127,13 +132,8 @@ def load_engine(bundle: Bundle, key: EngineKey) -> bytes | None:
     """
     folder = bundle.folder / ENGINES / key.digest
     with locked_folder(folder.parent, shared=True):
-        manifest = check_engine(bundle, key)
-        if manifest is None:
-            return None
-        data = (folder / ENGINE).read_bytes()
-    if sha256_of_bytes(data) != manifest["files"][ENGINE]["sha256"]:
-        raise ArtifactError(f"{folder / ENGINE} was changed while it was read", rebuild_hint(bundle))
-    return data
+        found = _checked(bundle, key, ENGINE)
+    return None if found is None else found[1]
 
 
 def describe_engine(bundle: Bundle, key: EngineKey, *, reused: bool, reason: str) -> BuiltEngine:

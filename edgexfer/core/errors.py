@@ -15,7 +15,6 @@ ours and keeps its traceback.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -66,6 +65,8 @@ class RemoteError(EdgexferError, RuntimeError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns "did you mean 'x'? " where one of `known` is close to `name`, and the known names."""
+    import difflib  # noqa: PLC0415 - errors are the first import of all, and seldom raised
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     guess = f"did you mean '{close[0]}'? " if close else ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +67,10 @@ def replace_folder(source: Path, out: Path) -> None:
     if not out.exists():
         source.rename(out)
         return
+    # Imported by those who write: who only loads a bundle need not wait for them.
+    import secrets  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
+
     aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.old")
     out.rename(aside)
     try:
@@ -95,6 +97,8 @@ def write_file(path: Path, data: bytes | str) -> None:
     Raises:
         EdgexferError: `path` cannot be written.
     """
+    import secrets  # noqa: PLC0415 - as above
+
     raw = data.encode() if isinstance(data, str) else data
     stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with explained_write(path):

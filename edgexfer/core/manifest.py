@@ -44,14 +44,38 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
         ArtifactError: no such folder, not an artifact of this kind, another format_version,
             a file missing, or content that does not have the recorded SHA-256.
     """
+    return read_manifest_and(folder, kind)[0]
+
+
+def read_manifest_and(folder: Path, kind: Kind, wanted: str | None = None) -> tuple[dict[str, Any], bytes]:
+    """Reads `folder/manifest.json`, checks all of it, and returns it with the content of the file `wanted`.
+
+    The file is read once: its digest is taken of the very bytes that are returned.
+
+    Returns:
+        The manifest, and the content; empty where `wanted` is not among the files.
+
+    Raises:
+        ArtifactError: as `read_manifest`.
+    """
     manifest = _parse(folder, kind)
     if manifest.get("digest") != manifest_digest(manifest):
         raise ArtifactError(
             f"{folder / MANIFEST} was changed after it was written (its digest does not match)", _mend(kind)
         )
+    content = b""
     for name, entry in manifest["files"].items():
-        _check_file(folder, name, entry, kind)
-    return manifest
+        path = _place(folder, name, kind)
+        if name == wanted:
+            content = path.read_bytes()
+            found = sha256_of_bytes(content)
+        else:
+            found = sha256_of_file(path)
+        if not isinstance(entry, dict) or found != entry.get("sha256"):
+            raise ArtifactError(
+                f"{path} was changed after it was written (SHA-256 differs from the manifest)", _mend(kind)
+            )
+    return manifest, content
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
@@ -83,15 +107,14 @@ def _parse(folder: Path, kind: Kind) -> dict[str, Any]:
     return manifest
 
 
-def _check_file(folder: Path, name: str, entry: Any, kind: Kind) -> None:
+def _place(folder: Path, name: str, kind: Kind) -> Path:
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or "\\" in name:
         raise ArtifactError(f"{folder / MANIFEST} names a file outside its folder: {name}", _mend(kind))
     path = folder / name
     if not path.is_file():
         raise ArtifactError(f"{kind} {folder} lacks {name}, which its manifest lists", _mend(kind))
-    if not isinstance(entry, dict) or sha256_of_file(path) != entry.get("sha256"):
-        raise ArtifactError(f"{path} was changed after it was written (SHA-256 differs from the manifest)", _mend(kind))
+    return path
 
 
 def _file_entry(path: Path) -> dict[str, Any]:

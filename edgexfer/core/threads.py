@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,19 +37,41 @@ def in_threads(
         progress: called with (done, all) in the caller's thread, after each item.
     """
     results: list[Result] = []
+    with closing(ahead_in_threads(work, items, ahead=_AHEAD, workers=workers)) as found:
+        for result in found:
+            results.append(result)
+            if progress is not None:
+                progress(len(results), len(items))
+    return results
+
+
+def ahead_in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], *, ahead: int, workers: int | None = None
+) -> Generator[Result, None, None]:
+    """Calls `work` on items and yields the results in their order, while threads are up to `ahead` items further on.
+
+    Items are taken in the caller's thread, none before the first result is asked for. The first exception cancels what
+    has not begun and is raised; so does closing the generator, after which no thread is left.
+
+    Args:
+        work: called in several threads at once.
+        items: what it is called on; may be endless.
+        ahead: items that are handed out beyond the one whose result is yielded, 1 or more.
+        workers: threads, 1 or more; one for each CPU of this process by default.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - every backend imports this module
+
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers or cpu_count(), thread_name_prefix="edgexfer") as pool:
         try:
-            waiting: deque[Future[Result]] = deque()
-            for given, item in enumerate(items, start=1):
+            for item in items:
                 waiting.append(pool.submit(work, item))
-                while waiting and (len(waiting) > _AHEAD or given == len(items)):
-                    results.append(waiting.popleft().result())
-                    if progress is not None:
-                        progress(len(results), len(items))
-        except BaseException:
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return results
 
 
 def cpu_count() -> int:

@@ -12,11 +12,6 @@ from typing import Any, TypeVar
 
 from edgexfer.core.errors import SettingsError, did_you_mean
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 T = TypeVar("T")
 
 
@@ -26,6 +21,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: the file is missing, not readable or not TOML.
     """
+    # A bundle holds its target as JSON: who only loads one never parses TOML.
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415
+    else:
+        import tomli as tomllib  # noqa: PLC0415
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

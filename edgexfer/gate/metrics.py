@@ -54,7 +54,7 @@ class Started:
 
     Attributes:
         load_ms: from before `open_bundle`, whose hashing of every file counts, to the end of the first prediction;
-            without starting Python and importing edgexfer.
+            without starting Python, importing edgexfer and reading the reference images.
         peak_memory_mib: the most memory that the process held in RAM, after some predictions.
     """
 

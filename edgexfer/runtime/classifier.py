@@ -9,10 +9,11 @@ with load("signs.edgx") as classifier:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.errors import ImageError, MissingPartError, SettingsError
 from edgexfer.core.prediction import Prediction
 from edgexfer.core.preprocess import Preprocess, Source, pixels
+from edgexfer.core.threads import ahead_in_threads, cpu_count
 from edgexfer.runtime.chosen import chosen_here
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ class Classifier:
     def batch(self, images: Iterable[Source], batch_size: int = 32) -> list[Prediction]:
         """Classifies many images, `batch_size` at a time; returns one prediction each, in their order.
 
+        While one batch is inferred, other threads decode the next, as many as this process may use CPUs.
+
         Raises:
             SettingsError: batch_size below 1.
             ImageError: one of them cannot be decoded.
@@ -103,36 +107,57 @@ class Classifier:
         if batch_size < 1:
             raise SettingsError(f"batch_size is {batch_size}, expected 1 or more")
         predictions: list[Prediction] = []
-        remaining = iter(images)
-        while chunk := [pixels(image, self.preprocess) for image in islice(remaining, batch_size)]:
-            rows = self._session.run(np.stack(chunk))
-            predictions.extend(self._prediction(row) for row in rows)
+        with closing(ahead_in_threads(self._pixels, images, ahead=batch_size, workers=cpu_count())) as decoded:
+            while chunk := list(islice(decoded, batch_size)):
+                rows = self._session.run(np.stack(chunk))
+                predictions.extend(self._prediction(row) for row in rows)
         return predictions
 
-    def stream(self, frames: Iterable[Source]) -> Iterator[Prediction]:
+    @overload
+    def stream(self, frames: Iterable[Source], *, errors: Literal["raise"] = "raise") -> Iterator[Prediction]: ...
+
+    @overload
+    def stream(self, frames: Iterable[Source], *, errors: Literal["yield"]) -> Iterator[Prediction | ImageError]: ...
+
+    def stream(
+        self, frames: Iterable[Source], *, errors: Literal["raise", "yield"] = "raise"
+    ) -> Iterator[Prediction | ImageError]:
         """Classifies frames one by one, in their order, for as long as they come.
 
         While one frame is inferred, a second thread fetches and decodes the next: at most one is read ahead.
-        An exception, of `frames` or of an image, arrives when it is that frame's turn and ends the stream.
+        An exception, of `frames` or of an image, arrives when it is that frame's turn and ends the stream. A stream
+        that is closed, or no longer referred to, ends once the frame that is being fetched is there.
+
+        Args:
+            frames: may be endless, such as a camera.
+            errors: "yield" gives the error of a frame that cannot be decoded in its prediction's place and goes on.
 
         Raises:
-            ImageError: a frame cannot be decoded.
+            ImageError: a frame cannot be decoded, and errors is "raise".
             BackendError: the engine failed, or this classifier is closed.
         """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of no use to who does not stream
 
         source = iter(frames)
 
-        def fetch() -> NDArray[np.uint8] | None:
+        def fetch() -> NDArray[np.uint8] | ImageError | None:
             for frame in source:
-                return pixels(frame, self.preprocess)
+                try:
+                    return pixels(frame, self.preprocess)
+                except ImageError as error:
+                    if errors == "raise":
+                        raise
+                    return error
             return None
 
         with ThreadPoolExecutor(1, thread_name_prefix="edgexfer-decode") as decoder:
             current = decoder.submit(fetch).result()
             while current is not None:
                 upcoming = decoder.submit(fetch)
-                yield self._prediction(self._session.run(current[np.newaxis])[0])
+                if isinstance(current, ImageError):
+                    yield current
+                else:
+                    yield self._prediction(self._session.run(current[np.newaxis])[0])
                 current = upcoming.result()
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -149,6 +174,9 @@ class Classifier:
         if len(batch) == 0:
             return np.empty((0, len(self.labels)), np.float32)
         return self._session.run(batch)
+
+    def _pixels(self, image: Source) -> NDArray[np.uint8]:
+        return pixels(image, self.preprocess)
 
     def _prediction(self, row: NDArray[np.float32]) -> Prediction:
         return Prediction(row, self.labels, self.known_from)

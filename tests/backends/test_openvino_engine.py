@@ -14,7 +14,7 @@ from edgexfer.backends import builder_of, find_backend
 from edgexfer.backends.openvino import networks
 from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.cpu import cpu_device
-from edgexfer.core.errors import ArtifactError, BackendError
+from edgexfer.core.errors import ArtifactError, BackendError, SettingsError
 from edgexfer.runtime.classifier import load
 from tests.bundles import hue_probabilities, make_bundle
 from tests.gate.machines import RASPBERRY_PI_5, plant
@@ -79,6 +79,19 @@ def test_threads_are_chosen_when_it_is_opened(bundle: Bundle) -> None:
         session = find_backend("openvino").open_session(bundle, threads=threads)
         network = session._networks[1]._compiled  # type: ignore[attr-defined]
         assert network.get_property("INFERENCE_NUM_THREADS") == threads
+
+
+@pytest.mark.parametrize(("options", "threads"), [({"threads": 1, "allow_spinning": False}, 1), ({"threads": 2}, 2)])
+def test_a_rival_takes_as_many_threads_as_the_target_says(
+    tmp_path: Path, options: dict[str, Any], threads: int
+) -> None:
+    bundle = open_bundle(make_bundle(tmp_path / "b.edgx", rivals=["openvino"], options=options))
+    session = find_backend("openvino").open_session(bundle, threads=None)
+    network = session._networks[1]._compiled  # type: ignore[attr-defined]
+    assert network.get_property("INFERENCE_NUM_THREADS") == threads
+    wrong = open_bundle(make_bundle(tmp_path / "w.edgx", rivals=["openvino"], options={"threads": "two"}))
+    with pytest.raises(SettingsError, match="threads"):
+        find_backend("openvino").open_session(wrong, threads=None)
 
 
 def test_another_cpu_compiles_its_own(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,10 @@ def test_bench_prints_and_writes(edgexfer: Terminal, tmp_path: Path) -> None:
     assert said.code == 0
     for text in ("fake 1, 1 thread", "p50 ms", "decode", "resize", "inference", "total", "JPEG of 640 x 480"):
         assert text in said.out
-    assert read_measurement(tmp_path / "out.json").to_json()["summary"]["inference"]["p50_ms"] >= 1.0
+    assert re.search(r"first prediction \d+ ms, peak memory \d+ MiB: medians of 3 fresh processes", said.out)
+    written = read_measurement(tmp_path / "out.json").to_json()["summary"]
+    assert written["inference"]["p50_ms"] >= 1.0
+    assert written["peak_memory_mib"] > 1.0
 
 
 def test_bench_against_another(edgexfer: Terminal, tmp_path: Path) -> None:

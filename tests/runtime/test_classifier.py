@@ -137,6 +137,32 @@ def test_exceptions_of_a_stream_come_in_their_turn(classifier: Classifier, tmp_p
         next(stream)
 
 
+def test_a_stream_can_go_on_after_an_image_that_is_none(classifier: Classifier, tmp_path: Path) -> None:
+    absent, cut = tmp_path / "absent.jpg", tmp_path / "cut.jpg"
+    cut.write_bytes(b"\xff\xd8\xff\xe0")
+    found = list(classifier.stream([absent, plain("a"), cut, cut, plain("b"), absent], errors="yield"))
+    assert [type(one) is ImageError for one in found] == [True, False, True, True, False, True]
+    assert [one.label for one in found if isinstance(one, Prediction)] == ["a", "b"]
+    assert isinstance(found[2], ImageError)
+    assert "cut.jpg" in found[2].message
+
+    def broken_camera() -> Iterator[Any]:
+        yield absent
+        raise ImageError("no camera")  # of the camera, not of a frame
+
+    stream = classifier.stream(broken_camera(), errors="yield")
+    assert isinstance(next(stream), ImageError)
+    with pytest.raises(ImageError, match="no camera"):
+        next(stream)
+
+
+def test_a_batch_that_breaks_leaves_no_thread(classifier: Classifier, tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(ImageError, match=r"absent\.jpg does not exist"):
+        classifier.batch([plain("a"), tmp_path / "absent.jpg", *[plain("b")] * 50], batch_size=1)
+    assert threading.active_count() == before
+
+
 def test_stream_after_close(classifier: Classifier) -> None:
     stream = classifier.stream([plain("a"), plain("b"), plain("c")])
     next(stream)

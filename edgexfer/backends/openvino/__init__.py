@@ -3,7 +3,7 @@
 `build_engine` keeps what OpenVINO made of the file in `engines/`: opening that takes a tenth of the time. Where nothing
 is kept the file is compiled in memory, and nothing is written.
 
-Options of the target, read where its backend is "openvino":
+Options of the target, read where its backend is "openvino", or where that is among its rivals:
     threads    of one inference; 0 is OpenVINO's own choice (one per physical core)
 """
 
@@ -28,6 +28,7 @@ from edgexfer.core.errors import BackendError, SettingsError
 from edgexfer.core.layer_times import LayerTime
 from edgexfer.core.target import options_for
 from edgexfer.core.threads import Progress
+from edgexfer.core.toml import from_table
 
 _INSTALL = "pip install 'edgexfer[openvino]'"
 _PROPERTIES = {
@@ -139,6 +140,10 @@ def time_layers(bundle: Bundle, pixels: NDArray[np.uint8], *, threads: int | Non
 def _threads(bundle: Bundle, threads: int | None) -> dict[str, str]:
     target = bundle.target
     options = options_for(target, "openvino", _Options)
+    if "openvino" in target.rivals and "threads" in target.options:
+        # What is to be left to other programs does not depend on the engine; the other options are the other engine's.
+        own = {"threads": target.options["threads"]}
+        options = from_table(_Options, own, f"options of target '{target.name}'")
     if options.threads < 0:
         raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
     wanted = options.threads if threads is None else threads

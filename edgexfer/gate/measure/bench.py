@@ -7,9 +7,11 @@ from itertools import count
 from pathlib import Path
 
 from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import EdgexferError
 from edgexfer.gate.machine.device_state import device_state
 from edgexfer.gate.machine.host import host_facts
 from edgexfer.gate.measure.latency import STEPS, Latency
+from edgexfer.gate.measure.process import started_in_turns
 from edgexfer.gate.measure.record import subject_of
 from edgexfer.gate.measure.timing import (
     Progress,
@@ -20,6 +22,7 @@ from edgexfer.gate.measure.timing import (
     timed_call,
     warm_up,
 )
+from edgexfer.gate.metrics import Started
 from edgexfer.runtime.classifier import load
 
 SECONDS = 5.0
@@ -33,6 +36,7 @@ def bench(
     seconds: float = SECONDS,
     images: str | Path | None = None,
     backend: str | None = None,
+    processes: int = 0,
     progress: Progress | None = None,
 ) -> Latency:
     """Measures how long single images take on this machine.
@@ -43,6 +47,7 @@ def bench(
         seconds: how long to measure after the warm-up, more than 0; at least 30 calls are made.
         images: a folder with images; None for the bundle's reference pixels as JPEGs of 640 x 480.
         backend: the engine; None for the one that `load` takes.
+        processes: fresh ones that open the bundle one after the other, for load time and peak memory; 0 for none.
         progress: called with (seconds since the warm-up, all seconds), at most ten times a second.
 
     Raises:
@@ -73,12 +78,26 @@ def bench(
                     told = now
                     progress(min(now - started, seconds), seconds)
         after, target = device_state(), classifier.bundle.target
+    processes_said, unknown = _started(bundle, processes, backend, threads)
     return Latency(
         subject=subject,
         images=description,
         samples_ns={step: tuple(values) for step, values in samples.items()},
         warmup=warmup,
         threads=threads,
-        warnings=doubts(samples, host, after, steady=steady, target=target),
+        warnings=(*doubts(samples, host, after, steady=steady, target=target), *unknown),
         host={**host, "after": after},
+        started=processes_said,
     )
+
+
+def _started(
+    bundle: str | Path | Bundle, processes: int, backend: str | None, threads: int | None
+) -> tuple[tuple[Started, ...], tuple[str, ...]]:
+    if processes == 0:
+        return (), ()
+    try:
+        (said,) = started_in_turns([bundle], processes, backend=backend, threads=threads)
+    except EdgexferError as error:  # what was measured here stands all the same
+        return (), (f"load time and peak memory are not known: {error.message}",)
+    return said, ()

@@ -1,8 +1,9 @@
 """What every measurement says of itself: its subject, and its form as JSON.
 
-    {"kind": "evaluation" | "latency", "format_version": 2, "summary": {...}, ...the measurement's own keys}
+    {"kind": "evaluation" | "latency", "format_version": 3, "summary": {...}, ...the measurement's own keys}
 
-Version 2 added `slices` to images and `known_from` to evaluations; both may be absent, so that version 1 is read alike.
+Version 2 added `slices` to images and `known_from` to evaluations, version 3 `started` to latencies; all may be absent,
+so that older versions are read alike.
 Nothing is averaged away: figures are computed from the raw values on demand. `summary` holds them for people and
 for other programs; it is never read back.
 """
@@ -20,7 +21,7 @@ from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.toml import from_table
 from edgexfer.runtime.classifier import Classifier
 
-FORMAT_VERSIONS = {"evaluation": 2, "latency": 2, "surface": 1, "comparison": 1, "gate": 1}
+FORMAT_VERSIONS = {"evaluation": 2, "latency": 3, "surface": 1, "comparison": 1, "gate": 1}
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ def from_record(classes: Mapping[str, type[T]], record: Any, where: str, *, noun
         raise ArtifactError(f"{where} is not {noun}", again)
     read = range(1, FORMAT_VERSIONS[record["kind"]] + 1)
     if record.get("format_version") not in read:
-        known = " and ".join(map(str, read))
+        known = f"1 to {read[-1]}" if len(read) > 2 else " and ".join(map(str, read))
         raise ArtifactError(
             f"{where} has format_version {record.get('format_version')}, this edgexfer reads {known}", again
         )

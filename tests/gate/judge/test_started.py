@@ -7,11 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
-from edgexfer.gate.judge.limits import Limit, parse_limit
+from edgexfer.core.target import load_target
+from edgexfer.gate.judge.limits import Limit, limits_of, parse_limit
 from edgexfer.gate.judge.started import interval_of_median, judge_power, judge_started, ratio_by_ranks
 from edgexfer.gate.metrics import Started
 
 LOADS = (210.0, 214.0, 208.0, 221.0, 209.0, 212.0, 213.0, 211.0, 900.0)  # one was disturbed
+BUSY = (
+    (489.0, 559.0, 479.0, 482.0, 240.0, 226.0, 270.0, 366.0, 207.0),
+    (462.0, 499.0, 487.0, 451.0, 500.0, 233.0, 225.0, 349.0, 224.0),
+)
 
 
 def processes(factor: float = 1.0, *, loads: tuple[float, ...] = LOADS, memory: float = 75.6) -> list[Started]:
@@ -57,6 +62,24 @@ def test_against_the_reference(factor: float, outcome: str) -> None:
     assert found.high is not None
     assert found.low < factor - 1 < found.high < factor * 1.06 - 1
     assert "212 ms before" in found.reason
+
+
+@pytest.mark.parametrize("name", ["x86-cpu", "x86-cpu-avx2", "raspberry-pi-4", "raspberry-pi-5"])
+@pytest.mark.parametrize(
+    ("now", "before", "outcomes"),
+    [
+        (processes(), processes(), {"load_ms": "pass", "peak_memory_mib": "pass"}),
+        (processes(1.2, memory=80.0), processes(), {"load_ms": "pass", "peak_memory_mib": "pass"}),
+        (processes(1.8, memory=85.0), processes(), {"load_ms": "fail", "peak_memory_mib": "fail"}),
+        # One bundle on 2 cores with a load of 10: half of the processes were kept waiting.
+        (processes(loads=BUSY[0]), processes(loads=BUSY[1]), {"load_ms": "inconclusive", "peak_memory_mib": "pass"}),
+    ],
+)
+def test_what_the_profiles_of_cpus_hold(
+    name: str, now: list[Started], before: list[Started], outcomes: dict[str, str]
+) -> None:
+    limits = [one for one in limits_of(load_target(name).gates) if one.of.of == "process"]
+    assert {one.metric: judge_started(one, now, before).outcome for one in limits} == outcomes
 
 
 def test_a_difference_in_the_metrics_own_unit() -> None:

@@ -55,6 +55,23 @@ def test_the_record_comes_back(tmp_path: Path) -> None:
     assert again == result
 
 
+def test_fresh_processes_tell_load_time_and_memory(tmp_path: Path) -> None:
+    result = bench(timed_bundle(tmp_path / "b.edgx", 30.0), seconds=0.01, threads=1, processes=1)
+    # load runs the network once, and the first prediction once more
+    assert [process.load_ms > 60 for process in result.started] == [True]
+    summary = result.to_json()["summary"]
+    assert (summary["load_ms"], summary["peak_memory_mib"]) == (result.load_ms, result.peak_memory_mib)
+    assert measurement_from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_what_is_not_in_a_fresh_process_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = timed_bundle(tmp_path / "b.edgx", 0.0)
+    monkeypatch.setattr("sys.path", [])
+    result = bench(bundle, seconds=0.01, processes=1)
+    assert result.started == ()
+    assert "load time and peak memory are not known: a fresh process" in result.warnings[-1]
+
+
 def test_own_images_are_used_and_bad_ones_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_folders(tmp_path / "data", each=30)
     (tmp_path / "bad").mkdir()
