@@ -2,7 +2,7 @@
 
     python benchmarks/long_run.py [--bundle BUNDLE] [--threads 8] [--fake 1000000] [--ort 200000]
 
-Without BUNDLE a network of three convolutions for 32 x 32 pixels is written beforehand, so that it ends within minutes.
+Without BUNDLE a network of four convolutions for 32 x 32 pixels is written beforehand, so that it ends within minutes.
 Resident memory is read after the first 10,000 predictions and then every 10,000; the answer to each image is compared
 with that which one thread got, bit by bit. Exit code 1 where a figure is not what docs/reliability.md promises.
 """
@@ -19,20 +19,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from runtime_overhead import small_bundle
 
 from edgexfer import Classifier, load
-from edgexfer.core.bundle import MODEL, REFERENCE, SPLIT
-from edgexfer.core.labels import labels_digest
-from edgexfer.core.manifest import write_manifest
-from edgexfer.core.preprocess import Preprocess
-from edgexfer.core.target import Target
 
 _SETTLED = 10_000
 _MOST_GROWTH_BYTES = 5_000_000
 _IMAGES = 64
-_SIDE, _LABELS = 32, ("a", "b", "c", "d", "e")
+_SIDE = 32
 _TENS = 10
 
 
@@ -50,7 +44,7 @@ def main() -> int:
     )
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        bundle = asked.bundle or small_bundle(Path(folder) / "small.edgx")
+        bundle = asked.bundle or small_bundle(Path(folder) / "small.edgx", _SIDE)
         for backend, predictions in (("fake", asked.fake), ("ort", asked.ort)):
             if predictions:
                 with load(bundle, backend=backend, threads=1) as classifier:
@@ -88,65 +82,6 @@ def long_run(classifier: Classifier, predictions: int, threads: int) -> bool:
     figures = (classifier.backend, f"{predictions:,}", threads, len(wrong), f"{memory[0] / 1e6:.1f}")
     print(f"| {' | '.join(map(str, figures))} | {growth / 1e6:.2f} | {lost} |", flush=True)
     return not wrong and growth <= _MOST_GROWTH_BYTES and lost == 0
-
-
-def small_bundle(folder: Path) -> Path:
-    """Writes a bundle of three random convolutions, whose references are what ONNX Runtime answers."""
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    channels = (3, 16, 32, 32)
-    nodes = [
-        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["float", "scale"], ["scaled"]),
-        helper.make_node("Transpose", ["scaled"], ["out0"], perm=[0, 3, 1, 2]),
-    ]
-    weights = [numpy_helper.from_array(np.float32(1 / 255), "scale")]
-    for layer in range(3):
-        shape = (channels[layer + 1], channels[layer], 3, 3)
-        kernel = random.normal(0, (2 / (9 * shape[1])) ** 0.5, shape).astype(np.float32)
-        weights.append(numpy_helper.from_array(kernel, f"kernel{layer}"))
-        nodes += [
-            helper.make_node(
-                "Conv", [f"out{layer}", f"kernel{layer}"], [f"conv{layer}"], strides=[2, 2], pads=[1, 1, 1, 1]
-            ),
-            helper.make_node("Relu", [f"conv{layer}"], [f"out{layer + 1}"]),
-        ]
-    weights.append(numpy_helper.from_array(random.normal(0, 3, (32, len(_LABELS))).astype(np.float32), "head"))
-    nodes += [
-        helper.make_node("ReduceMean", ["out3"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Gemm", ["mean", "head"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", _SIDE, _SIDE, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(_LABELS)])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    (folder / MODEL).write_bytes(model)
-    pixels = random.integers(0, 256, (16, _SIDE, _SIDE, 3), dtype=np.uint8)
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    np.savez(folder / REFERENCE, pixels=pixels, probabilities=session.run(None, {"pixels": pixels})[0])
-    (folder / SPLIT).write_text("path,label,split,sha256\n", encoding="utf-8")
-    content = {
-        "name": "small",
-        "labels": list(_LABELS),
-        "labels_sha256": labels_digest(_LABELS),
-        "preprocess": Preprocess(_SIDE, _SIDE).to_json(),
-        "target": Target("small", "any CPU", "ort", "ort", "float32").to_json(),
-        "precision": "float32",
-        "simulated": False,
-        "parent": "0" * 64,
-        "accuracy": {},
-        "provenance": {},
-    }
-    write_manifest(folder, "bundle", content)
-    return folder
 
 
 def _resident_bytes() -> int:
