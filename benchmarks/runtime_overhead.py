@@ -5,7 +5,8 @@
 Without BUNDLE a small convolutional network is made with the onnx package. Both ways run interleaved in one
 process with one thread, in alternating order; then a classifier that is watched against one that is not. In fresh
 processes it also measures what `import edgexfer` takes beyond numpy's own, and, for information, the imports that
-`load` brings when it is first used. Exit code 1 where a limit is passed: at most 5 % or 0.1 ms more a prediction, whichever is larger; `import edgexfer` under 150 ms.
+`load` brings when it is first used. Exit code 1 where a limit is passed: at most 5 % or 0.1 ms more a prediction,
+whichever is larger; `import edgexfer` under 150 ms.
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ def _differences(
 
 def _log_choose(of: int, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     logs = _log_factorials(of)
-    return logs[of] - logs[chosen] - logs[of - chosen]
+    ways: NDArray[np.float64] = logs[of] - logs[chosen] - logs[of - chosen]
+    return ways
 
 
 def _log_factorials(of: int) -> NDArray[np.float64]:

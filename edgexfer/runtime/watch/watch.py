@@ -192,8 +192,8 @@ class Watch:
             differs = {"classes": last is not None and last.classes, "scores": last is not None and last.scores}
             by_kind = [({"what": what}, number) for what, number in windows.alarms.items()]
             now = [({"what": what}, float(bool(found))) for what, found in differs.items()]
-            compared = [({}, windows.compared)]
-            lines += family("edgexfer_drift_windows", "counter", "Windows compared with export.", compared, "_total")
+            text = "Windows compared with export."
+            lines += family("edgexfer_drift_windows", "counter", text, [({}, windows.compared)], "_total")
             lines += family("edgexfer_drift_alarms", "counter", "Windows that differed.", by_kind, "_total")
             lines += family("edgexfer_drifting", "gauge", "Whether the latest window differs.", now)
         if self._keeper is not None:
