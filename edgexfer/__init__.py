@@ -26,15 +26,29 @@ if TYPE_CHECKING:
     from edgexfer.core.errors import EdgexferError
     from edgexfer.core.prediction import Prediction
     from edgexfer.runtime.classifier import Classifier, load
+    from edgexfer.runtime.watch.frames import LowScores
+    from edgexfer.runtime.watch.watch import Watch
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "Classifier", "EdgexferError", "Prediction", "__version__", "load", "open_bundle"]
+__all__ = [
+    "Bundle",
+    "Classifier",
+    "EdgexferError",
+    "LowScores",
+    "Prediction",
+    "Watch",
+    "__version__",
+    "load",
+    "open_bundle",
+]
 
 _HOMES = {
     "Bundle": "edgexfer.core.bundle",
     "Classifier": "edgexfer.runtime.classifier",
     "EdgexferError": "edgexfer.core.errors",
+    "LowScores": "edgexfer.runtime.watch.frames",
     "Prediction": "edgexfer.core.prediction",
+    "Watch": "edgexfer.runtime.watch.watch",
     "load": "edgexfer.runtime.classifier",
     "open_bundle": "edgexfer.core.bundle",
 }

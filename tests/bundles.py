@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgexfer.core.bundle import MODEL, REFERENCE, SPLIT
+from edgexfer.core.expected import Expected
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.preprocess import Preprocess
@@ -40,10 +41,12 @@ def make_bundle(
     name: str = "tiny",
     seed: int = 0,
     known_from: float | None = None,
+    expected: Expected | None = None,
 ) -> Path:
     """Writes a bundle to `folder` (created) and returns it; skips the test where onnx is not installed.
 
-    With `known_from` it calls images with a lower score unknown; without, it is as bundles were before there was that.
+    With `known_from` it calls images with a lower score unknown, with `expected` it says what it answered at export;
+    without, it is as bundles were before there was that.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(hue_model(len(labels), size))
@@ -67,6 +70,8 @@ def make_bundle(
     if known_from is not None:
         chosen = {"known_from": known_from, "val": 0.95, "generated": {}}
         content["unknown"] = {"score": SCORE, "known_share": 0.95, "images": 100, "precisions": {precision: chosen}}
+    if expected is not None:
+        content["expected"] = {"precisions": {precision: expected.to_json()}}
     write_manifest(folder, "bundle", content)
     return folder
 

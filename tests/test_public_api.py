@@ -29,7 +29,8 @@ def modules(*layers: str) -> list[str]:
 def test_all_is_what_is_visible() -> None:
     assert dir(edgexfer) == sorted(edgexfer.__all__)
     assert set(edgexfer.__all__) == {
-        "Bundle", "Classifier", "EdgexferError", "Prediction", "__version__", "load", "open_bundle",
+        "Bundle", "Classifier", "EdgexferError", "LowScores", "Prediction", "Watch", "__version__", "load",
+        "open_bundle",
     }  # fmt: skip
 
 

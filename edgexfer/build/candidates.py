@@ -85,8 +85,6 @@ def check_references(bundle: Bundle, backend: str) -> None:
     seen = agreement(found, expected, TOLERANCE[bundle.precision])
     if not seen.holds:
         raise BackendError(
-            f"{bundle.precision} does not answer here as it did at export: {seen.flipped} of {len(pixels)} reference "
-            f"images change class, probabilities differ by up to {seen.difference:.4f}, expected {seen.tolerance} at "
-            "most",
+            f"{bundle.precision} {seen.in_words(len(pixels))}",
             "build it again with `edgexfer build BUNDLE --rebuild`; if it stays so, report it with the backbone's name",
         )

@@ -31,6 +31,13 @@ class Agreement:
         """Whether no clear class flipped and no probability differs by more than the tolerance."""
         return self.flipped == 0 and self.difference <= self.tolerance  # a nan is no agreement either
 
+    def in_words(self, images: int) -> str:
+        """Returns what is wrong where it does not hold, to be put after the name of what answered `images` images."""
+        return (
+            f"does not answer here as it did at export: {self.flipped} of {images} reference images change class, "
+            f"probabilities differ by up to {self.difference:.4f}, expected {self.tolerance} at most"
+        )
+
 
 def agreement(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float) -> Agreement:
     """Compares probabilities, both float32 [N, classes]."""

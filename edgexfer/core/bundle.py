@@ -19,7 +19,7 @@ float_layers (names of the layers that the forms in 8 bits compute in float for 
 absent where there are none), simulated (true where accuracy was measured by another engine than the
 target's), parent (digest of the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images",
 "split"}}), unknown (which images are called so, edgexfer/core/unknown.py; absent in older bundles),
-provenance.
+expected (what it answered to held-out images, edgexfer/core/expected.py; absent in older bundles), provenance.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
+from edgexfer.core.expected import Expected, expected_of
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import read_manifest
 from edgexfer.core.preprocess import Preprocess
@@ -102,6 +103,15 @@ class Bundle:
         """
         return threshold_of(self.manifest.get("unknown"), self.precision, str(self.folder))
 
+    @property
+    def expected(self) -> Expected | None:
+        """What `model` answered to held-out images at export; None where nobody counted, as in older bundles.
+
+        Raises:
+            ArtifactError: the manifest's record of it is not one.
+        """
+        return expected_of(self.manifest.get("expected"), self.precision, str(self.folder))
+
     def at(self, precision: str) -> Bundle:
         """Returns the same bundle with another of its candidates chosen.
 
@@ -147,5 +157,5 @@ def open_bundle(folder: str | Path) -> Bundle:
     if recorded != labels_digest(labels):
         raise ArtifactError(f"{path}: labels do not match labels_sha256", "make the bundle again")
     opened = Bundle(path, manifest, labels, preprocess, target)
-    _ = opened.known_from  # refused now, not when the first image comes
+    _ = opened.known_from, opened.expected  # refused now, not when the first image comes
     return opened

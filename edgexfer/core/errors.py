@@ -7,6 +7,7 @@
     |-- ArtifactError(ValueError)     a checkpoint or bundle is damaged, foreign or of another version
     |-- MissingPartError(ImportError) a package or a file that this step needs is not installed
     |-- BackendError(RuntimeError)    an inference engine refused the model
+    |-- EngineTimeoutError(TimeoutError)  an inference engine did not answer within the time it was given
     `-- RemoteError(RuntimeError)     a device that cannot be reached, or that refuses what it was asked
 
 The command line prints message and hint and exits with code 2; any other exception is a bug of
@@ -57,6 +58,10 @@ class MissingPartError(EdgexferError, ImportError):
 
 class BackendError(EdgexferError, RuntimeError):
     """An inference engine that refused to open or to run the model."""
+
+
+class EngineTimeoutError(EdgexferError, TimeoutError):
+    """An inference engine that did not answer within the time that the application gives it."""
 
 
 class RemoteError(EdgexferError, RuntimeError):

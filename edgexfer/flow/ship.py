@@ -12,6 +12,7 @@ import numpy as np
 from edgexfer.backends import builder_of, find_backend
 from edgexfer.core.bundle import CANDIDATES, LAYERS, MODEL, REFERENCE, Bundle, open_bundle
 from edgexfer.core.errors import SettingsError
+from edgexfer.core.expected import count_answers
 from edgexfer.core.files import write_file
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.staging import staged_folder
@@ -54,6 +55,8 @@ def write_shipped(
         content["candidates"] = files
     if unknown is not None:
         content["unknown"] = unknown
+    if choice.measured:
+        content["expected"] = {"precisions": {record.precision: _expected(record) for record in choice.measured}}
     written = {REFERENCE, *bundle.candidates.values()}
     if "int8" not in kept:
         written.add(LAYERS)  # it is of a network that stays here
@@ -92,6 +95,11 @@ def _references(bundle: Bundle, names: list[str]) -> bytes:
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, pixels=pixels, probabilities=expected, **arrays)
     return packed.getvalue()
+
+
+def _expected(record: Measured) -> dict[str, Any]:
+    answers = ((image.predicted, image.score) for image in record.evaluation.images)
+    return count_answers(answers, "+".join(sorted(record.evaluation.roles()))).to_json()
 
 
 def _accuracy(records: tuple[Measured, ...]) -> dict[str, Any]:

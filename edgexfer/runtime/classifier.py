@@ -8,31 +8,46 @@ with load("signs.edgx") as classifier:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, NoReturn, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexfer.backends import Backend, Session, find_backend, missing_here
+from edgexfer.backends import Backend, find_backend, missing_here
 from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.errors import ImageError, MissingPartError, SettingsError
+from edgexfer.core.errors import BackendError, ImageError, MissingPartError, SettingsError
 from edgexfer.core.prediction import Prediction
 from edgexfer.core.preprocess import Preprocess, Source, pixels
 from edgexfer.core.threads import ahead_in_threads, cpu_count
 from edgexfer.runtime.chosen import chosen_here
+from edgexfer.runtime.opened import Opened, Watcher
+from edgexfer.runtime.swap import check_answers, check_labels
+from edgexfer.runtime.watchdog import TimedSession
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+_Decoded = tuple[Source, Preprocess, NDArray[np.uint8]]
+"""An image, what its pixels were made by, and those."""
 _SIMULATE = 'simulate it on the CPU: load(bundle, backend="ort"), or --backend ort on the command line'
 
 
-def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: int | None = None) -> Classifier:
+def load(
+    bundle: str | Path | Bundle,
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    timeout_s: float | None = None,
+    watch: Watcher | None = None,
+) -> Classifier:
     """Opens a bundle on this machine and runs it once, so that the first prediction is as fast as any.
 
     Args:
@@ -40,15 +55,36 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
         backend: the engine to run it with; None for the one that `edgexfer build` chose on this machine, else the one
             its target names. "ort" simulates a bundle of another engine on the CPU: same classes, another latency.
         threads: CPU threads of one inference, 1 or more; None for what the target says.
+        timeout_s: seconds that the engine may take for one call, be it one image or one batch; None waits for as long
+            as it takes. Opening the bundle and decoding images are not counted.
+        watch: an `edgexfer.Watch` that counts what is predicted; None for nothing.
 
     Raises:
         ArtifactError: not a bundle, damaged, tampered with or of another version.
         MissingPartError: the engine is not installed here.
-        SettingsError: an unknown backend, or threads below 1.
+        SettingsError: an unknown backend, threads below 1, or a timeout_s that is no time.
         BackendError: the engine refuses the model.
     """
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads}, expected 1 or more")
+    if timeout_s is not None and not 0 < timeout_s < math.inf:
+        raise SettingsError(f"timeout_s is {timeout_s}, expected more than 0 seconds, or None to wait")
+    # swap() opens the next bundle in the same way: what `load` is told about the first holds for it, too.
+    reopen = partial(_open, backend=backend, threads=threads, timeout_s=timeout_s, watch=watch)
+    opened = reopen(bundle)
+    if watch is not None:
+        watch.begin(opened.bundle)
+    return Classifier(opened, reopen, watch)
+
+
+def _open(
+    bundle: str | Path | Bundle,
+    *,
+    backend: str | None,
+    threads: int | None,
+    timeout_s: float | None,
+    watch: Watcher | None,
+) -> Opened:
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     choice = chosen_here(opened, backend)
     if choice is not None:
@@ -60,27 +96,51 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
     except BaseException:
         session.close()
         raise
-    return Classifier(opened, session, backend or opened.target.backend)
+    if timeout_s is not None:
+        session = TimedSession(session, timeout_s)
+    return Opened(opened, session, backend or opened.target.backend, watch)
 
 
 class Classifier:
     """A bundle open on this machine. Several threads may call it at once; close it when done.
 
-    Attributes:
-        bundle: what is open.
-        labels: class names in the order of the probabilities.
-        preprocess: how an image becomes the network's pixels.
-        backend: name of the backend that runs it.
-        known_from: the score below which a prediction is `unknown`; None where the bundle has no such threshold.
+    It belongs to the process that loaded it: it cannot be pickled, and a forked child is refused.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, backend: str) -> None:
-        self.bundle = bundle
-        self.backend = backend
-        self.labels = bundle.labels
-        self.preprocess: Preprocess = bundle.preprocess
-        self.known_from = bundle.known_from
-        self._session = session
+    def __init__(
+        self, opened: Opened, reopen: Callable[[str | Path | Bundle], Opened], watch: Watcher | None = None
+    ) -> None:
+        self._opened = opened
+        self._reopen = reopen
+        self._watch = watch
+        self._swapping = threading.Lock()
+        self._replacing = threading.Lock()
+        self._closed = False
+
+    @property
+    def bundle(self) -> Bundle:
+        """What is open."""
+        return self._opened.bundle
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        return self._opened.bundle.labels
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How an image becomes the network's pixels."""
+        return self._opened.bundle.preprocess
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs it."""
+        return self._opened.backend
+
+    @property
+    def known_from(self) -> float | None:
+        """The score below which a prediction is `unknown`; None where the bundle has no such threshold."""
+        return self._opened.known_from
 
     def __call__(self, image: Source) -> Prediction:
         """Classifies one image.
@@ -91,8 +151,10 @@ class Classifier:
         Raises:
             ImageError: it cannot be decoded.
             BackendError: the engine failed, or this classifier is closed.
+            EngineTimeoutError: the engine took longer than `timeout_s`.
         """
-        return self._prediction(self._session.run(pixels(image, self.preprocess)[np.newaxis])[0])
+        with self._current() as opened:
+            return opened.answers([image], pixels(image, opened.preprocess)[np.newaxis])[0]
 
     def batch(self, images: Iterable[Source], batch_size: int = 32) -> list[Prediction]:
         """Classifies many images, `batch_size` at a time; returns one prediction each, in their order.
@@ -103,14 +165,14 @@ class Classifier:
             SettingsError: batch_size below 1.
             ImageError: one of them cannot be decoded.
             BackendError: the engine failed, or this classifier is closed.
+            EngineTimeoutError: the engine took longer than `timeout_s`.
         """
         if batch_size < 1:
             raise SettingsError(f"batch_size is {batch_size}, expected 1 or more")
         predictions: list[Prediction] = []
-        with closing(ahead_in_threads(self._pixels, images, ahead=batch_size, workers=cpu_count())) as decoded:
+        with closing(ahead_in_threads(self._decoded, images, ahead=batch_size, workers=cpu_count())) as decoded:
             while chunk := list(islice(decoded, batch_size)):
-                rows = self._session.run(np.stack(chunk))
-                predictions.extend(self._prediction(row) for row in rows)
+                predictions += self._answers(chunk)
         return predictions
 
     @overload
@@ -135,15 +197,16 @@ class Classifier:
         Raises:
             ImageError: a frame cannot be decoded, and errors is "raise".
             BackendError: the engine failed, or this classifier is closed.
+            EngineTimeoutError: the engine took longer than `timeout_s`.
         """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of no use to who does not stream
 
         source = iter(frames)
 
-        def fetch() -> NDArray[np.uint8] | ImageError | None:
+        def fetch() -> _Decoded | ImageError | None:
             for frame in source:
                 try:
-                    return pixels(frame, self.preprocess)
+                    return self._decoded(frame)
                 except ImageError as error:
                     if errors == "raise":
                         raise
@@ -154,10 +217,7 @@ class Classifier:
             current = decoder.submit(fetch).result()
             while current is not None:
                 upcoming = decoder.submit(fetch)
-                if isinstance(current, ImageError):
-                    yield current
-                else:
-                    yield self._prediction(self._session.run(current[np.newaxis])[0])
+                yield current if isinstance(current, ImageError) else self._answers([current])[0]
                 current = upcoming.result()
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -166,24 +226,91 @@ class Classifier:
         Raises:
             ImageError: another dtype or shape.
             BackendError: the engine failed, or this classifier is closed.
+            EngineTimeoutError: the engine took longer than `timeout_s`.
         """
-        expected = (self.preprocess.height, self.preprocess.width, 3)
-        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
-            wanted = ", ".join(map(str, expected))
-            raise ImageError(f"the batch is {batch.dtype} {list(batch.shape)}, expected uint8 [N, {wanted}]")
-        if len(batch) == 0:
-            return np.empty((0, len(self.labels)), np.float32)
-        return self._session.run(batch)
+        with self._current() as opened:
+            expected = (opened.preprocess.height, opened.preprocess.width, 3)
+            if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
+                wanted = ", ".join(map(str, expected))
+                raise ImageError(f"the batch is {batch.dtype} {list(batch.shape)}, expected uint8 [N, {wanted}]")
+            if len(batch) == 0:
+                return np.empty((0, len(opened.bundle.labels)), np.float32)
+            return opened.session.run(batch)
 
-    def _pixels(self, image: Source) -> NDArray[np.uint8]:
-        return pixels(image, self.preprocess)
+    def swap(self, bundle: str | Path | Bundle, *, other_labels: bool = False) -> Bundle:
+        """Puts another bundle in the place of this one, while other threads go on predicting.
 
-    def _prediction(self, row: NDArray[np.float32]) -> Prediction:
-        return Prediction(row, self.labels, self.known_from)
+        It is opened as `load` was told to and must answer its reference images as it did at export. Predictions that
+        have begun end with the old one, later ones are made by the new one; the old one is closed after its last.
+        Where anything fails the old one goes on as if nothing had been asked. Both are in memory for a while.
+
+        Args:
+            bundle: folder of the new one, or one that is open.
+            other_labels: accept classes other than the present ones, or in another order. Each prediction carries the
+                labels of the network that made it.
+
+        Returns:
+            The bundle that was open before: `swap` takes it, too.
+
+        Raises:
+            ArtifactError: not a bundle, damaged, or with other classes.
+            BackendError: it does not answer here as it did at export, or this classifier is closed.
+            EdgexferError: what `load` raises.
+        """
+        self._opened.refuse_forked()  # first: a lock that another thread held in the parent stays locked here
+        with self._swapping:
+            new = self._reopen(bundle)
+            try:
+                if not other_labels:
+                    check_labels(self.bundle, new.bundle)
+                check_answers(new)
+                before = self._replace(new)
+            except BaseException:
+                new.close()
+                raise
+        before.close()
+        return before.bundle
 
     def close(self) -> None:
-        """Frees what the engine holds. May be called twice."""
-        self._session.close()
+        """Refuses further predictions; frees the engine once those that have begun are done. May be called twice."""
+        if self._opened.forked:
+            return  # what the parent still uses is not ended from here
+        with self._replacing:
+            self._closed = True
+        self._opened.close()
+        if self._watch is not None:
+            self._watch.close()
+
+    def _decoded(self, image: Source) -> _Decoded:
+        with self._current() as opened:
+            return image, opened.preprocess, pixels(image, opened.preprocess)
+
+    def _answers(self, decoded: list[_Decoded]) -> list[Prediction]:
+        with self._current() as opened:
+            now = opened.preprocess  # another one's, where a swap came between
+            rows = [made if by == now else pixels(image, now) for image, by, made in decoded]
+            return opened.answers([image for image, *_ in decoded], np.stack(rows))
+
+    def _replace(self, new: Opened) -> Opened:
+        with self._replacing:
+            if self._closed:
+                raise self._closed_error()
+            before, self._opened = self._opened, new
+        if self._watch is not None:
+            self._watch.begin(new.bundle)
+        return before
+
+    def _current(self) -> Opened:
+        """Returns what is open, lent to this thread until the `with` on it ends."""
+        opened = self._opened
+        while not opened.enter():
+            if opened is self._opened:
+                raise self._closed_error()
+            opened = self._opened
+        return opened
+
+    def _closed_error(self) -> BackendError:
+        return BackendError(f"the classifier of {self.bundle.folder} is closed", "load the bundle again")
 
     def __enter__(self) -> Self:
         return self
@@ -192,6 +319,12 @@ class Classifier:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise BackendError(
+            f"{self!r} belongs to its process and cannot be pickled or copied",
+            "give the other process the bundle's path, and call load() there",
+        )
 
     def __repr__(self) -> str:
         return f"Classifier({str(self.bundle.folder)!r}, {len(self.labels)} labels)"

@@ -18,6 +18,7 @@ from PIL import Image
 
 from edgexfer.core.bundle import open_bundle
 from edgexfer.core.errors import DataError, EdgexferError, SettingsError
+from edgexfer.core.expected import expected_of
 from edgexfer.core.target import load_target
 from edgexfer.flow import export as flow
 from edgexfer.gate.measure.measured import read_measured
@@ -150,6 +151,17 @@ def test_without_the_targets_engine_accuracy_is_simulated_and_marked_so(exports:
         assert record.evaluation.subject.simulated
         assert record.evaluation.subject.backend == "ort"
     assert any("TensorRT" in warning and "simulated" in warning for warning in made.warnings)
+
+
+def test_what_it_answered_to_held_out_images_is_in_the_bundle(exports: Exports) -> None:
+    for made in both(exports):
+        for record in made.measured:
+            images = record.evaluation.images
+            expected = expected_of(made.bundle.manifest["expected"], record.precision, "the bundle")
+            assert expected is not None
+            assert (expected.images, expected.split) == (len(images), "+".join(sorted(record.evaluation.roles())))
+            assert expected.classes == Counter(image.predicted for image in images)
+        assert made.bundle.expected is not None
 
 
 def test_every_precision_that_ships_has_its_own_threshold_for_the_unknown(exports: Exports) -> None:

@@ -225,7 +225,7 @@ def test_bad_images_are_named(classifier: Classifier, tmp_path: Path) -> None:
 def test_default_backend_is_the_targets(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "b.edgx", backend="fake", labels=("x", "y"))
     with load(folder) as classifier:
-        assert type(classifier._session).__name__ == "FakeSession"
+        assert type(classifier._opened.session).__name__ == "FakeSession"
         assert classifier(plain("a")).label == "x"
 
 

@@ -16,6 +16,7 @@ from edgexfer.gate.judge.evidence import Evidence
 from edgexfer.gate.measure.timing import timed_call
 from edgexfer.gate.measure.turns import Side, Turns
 from edgexfer.runtime.classifier import Classifier
+from edgexfer.runtime.opened import Opened
 
 Level = Callable[[float], float]
 LATENCY_S = 0.005
@@ -43,11 +44,15 @@ def evidence_of(bundle: Path, machine: Machine, *, slower: float = 1.0, baseline
     return seen
 
 
+def _one_bundle_only(_: object) -> Opened:
+    raise NotImplementedError
+
+
 @contextmanager
 def _side(seen: Evidence, machine: Machine, latency_s: float) -> Iterator[Side]:
     preprocess, memory = seen.bundle.preprocess, io.BytesIO()
     size = (preprocess.height, preprocess.width)
     Image.new("RGB", size).save(memory, "PNG")
     session = FakeSession(size, len(seen.bundle.labels), latency_s, machine.wait)
-    classifier = Classifier(seen.bundle, session, "fake")
+    classifier = Classifier(Opened(seen.bundle, session, "fake"), _one_bundle_only)
     yield lambda _: timed_call(classifier, memory.getvalue(), clock=machine.now_ns)
