@@ -27,6 +27,7 @@ def write_shipped(
     simulated: bool,
     overwrite: bool,
     unknown: dict[str, Any] | None = None,
+    gain: dict[str, Any] | None = None,
 ) -> Bundle:
     """Writes the bundle with the chosen candidate as `model.onnx`.
 
@@ -40,6 +41,7 @@ def write_shipped(
         simulated: whether another engine than the target's gave the accuracy.
         overwrite: replace an older `out`.
         unknown: which images are called so, see edgexfer/core/unknown.py; None where none is.
+        gain: what the zeros of a sparse network gain, see edgexfer/core/bundle.py.
 
     Raises:
         EdgexferError: `out` exists or cannot be written.
@@ -54,6 +56,8 @@ def write_shipped(
         content["candidates"] = files
     if unknown is not None:
         content["unknown"] = unknown
+    if gain is not None:
+        content["sparsity"] = {**content["sparsity"], "gain": gain}
     written = {REFERENCE, *bundle.candidates.values()}
     if "int8" not in kept:
         written.add(LAYERS)  # it is of a network that stays here

@@ -62,6 +62,7 @@ def recover(
     device: str,
     tracked: Tracking | None = None,
     tracked_as: str | None = None,
+    stage: str = "prune",
 ) -> dict[str, Any]:
     """Trains `network` in place; returns the record of the epoch that is kept, 0 for the network as it came.
 
@@ -75,6 +76,7 @@ def recover(
         device: "cpu" or "cuda".
         tracked: takes the rows of the history.
         tracked_as: what they are called there.
+        stage: what they are called in the history.
     """
     trainee = Trainee(
         network,
@@ -86,7 +88,7 @@ def recover(
         Augmentation(mirror=mirror),
         teacher=teacher,
     )
-    return fit(trainee, folder, stage="prune", patience=None, device=device, tracked=tracked, tracked_as=tracked_as)
+    return fit(trainee, folder, stage=stage, patience=None, device=device, tracked=tracked, tracked_as=tracked_as)
 
 
 def write_joined_history(parent: Path, points: Sequence[Path], out: Path) -> int:
