@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edgexfer.train.dialects.lint import lint
+from edgexfer.train.dialects.lint_sparsity import eligible_macs
 from edgexfer.train.loop.fit import fit
 from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.sparse.masks import apply_magnitude, apply_two_four
@@ -88,8 +90,6 @@ def sparse_parts() -> Parts:
 
 
 def findings(folder: Path, parts: Parts, record: dict[str, Any] | None, **target: Any) -> list[tuple[str, str, str]]:
-    from edgexfer.train.dialects.lint import lint
-
     bundle = bundle_of(folder, parts.model(), "tensorrt", **target)
     rewrite(bundle, **({} if record is None else {"sparsity": record}))
     return [(finding.rule, finding.node, finding.message) for finding in lint(bundle)]
@@ -108,6 +108,14 @@ def test_a_broken_pattern_is_found_layer_by_layer(tmp_path: Path) -> None:
     options = {"backend": "tensorrt", "options": {"sparse_weights": True}}
     assert findings(tmp_path / "told.edgx", parts, None, **options) == [wrong]
     assert findings(tmp_path / "dense.edgx", parts, None) == []
+
+
+def test_what_the_pattern_fits_is_counted_in_layers_and_macs(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path / "a.edgx", sparse_parts().model(), "tensorrt")
+    found = eligible_macs(bundle / "model.onnx")
+    assert (found["layers"], found["of"]) == (5, 7)  # neither the first nor the depthwise one
+    fitting = 2 * 16 * 16 * 64 + 2 * 16 * 16 + 4 * 16
+    assert found["macs_share"] == pytest.approx(fitting / (fitting + 16 * 27 * 64 + 16 * 9 * 64))
 
 
 def test_a_share_is_counted_over_all_weights(tmp_path: Path) -> None:
