@@ -17,16 +17,20 @@ from edgexfer.cli.options import (
     LoggerOption,
     OverwriteOption,
     PruneOption,
+    SparsityHowOption,
+    SparsityOption,
     TrackingOption,
     named,
 )
 from edgexfer.cli.parts import needs
 from edgexfer.cli.pruning import asked_goal, print_pruning
+from edgexfer.cli.sparsity import asked_sparsity, print_sparsity
 from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
 from edgexfer.train.prune.goal import Goal, pruned_place
+from edgexfer.train.sparse.asked import Sparsity, sparse_place
 
 _TARGET = "x86-cpu"
 
@@ -49,6 +53,14 @@ def compress(
         int | None,
         typer.Option("--prune-epochs", metavar="N", help="Of learning again at each point on the way of --prune."),
     ] = None,
+    sparsity: SparsityOption = None,
+    sparsity_how: SparsityHowOption = None,
+    sparsity_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--sparsity-epochs", metavar="N", help="Of learning again at each point on the way of --sparsity."
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they lie elsewhere by now.")
     ] = None,
@@ -63,10 +75,13 @@ def compress(
     `edgexfer export` does this by itself; as a step of its own it serves to try epochs and targets.
 
     With --prune channels are removed first; the pruned float network stays as RUN.pruned-MEASURE-RATIO.
+
+    With --sparsity weights are set to zero and stay zero; the sparse float network stays as RUN.sparse-SHARE.
     """
     profile = named_target(target)
     goal = asked_goal(prune, run, profile, prune_epochs)
-    place = named(out) if out else default_out(_pruned(run, goal, profile), profile)
+    zeros = asked_sparsity(sparsity, sparsity_how, run, sparsity_epochs)
+    place = named(out) if out else default_out(_sparse(_pruned(run, goal, profile), zeros), profile)
     _check_at_once(run, place, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
@@ -75,14 +90,21 @@ def compress(
         from edgexfer.train.quantize.qat import compress as stage
 
     with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
-        if goal is None:
-            floats = open_checkpoint(run)
-        else:
+        where = "auto" if device is None else device.value
+        floats = open_checkpoint(run)
+        if goal is not None:
             from edgexfer.flow.prune import prune as prune_stage
 
             floats = prune_stage(
-                run, None, profile, goal, data=data, epochs=prune_epochs,
-                device="auto" if device is None else device.value, progress=moved, tracked=tracked,
+                run, None, profile, goal,
+                data=data, epochs=prune_epochs, device=where, progress=moved, tracked=tracked,
+            )  # fmt: skip
+        if zeros is not None:
+            from edgexfer.flow.sparsify import sparsify as sparsity_stage
+
+            floats = sparsity_stage(
+                run if goal is None else floats.folder, None, zeros,
+                data=data, epochs=sparsity_epochs, device=where, progress=moved, tracked=tracked,
             )  # fmt: skip
         made = stage(
             floats,
@@ -90,7 +112,7 @@ def compress(
             place,
             data=data,
             epochs=epochs,
-            device="auto" if device is None else device.value,
+            device=where,
             overwrite=overwrite,
             progress=moved,
             tracked=tracked,
@@ -99,6 +121,7 @@ def compress(
             made = hold_accuracy(made, floats, profile, data=data, progress=moved)
     print_control(made.folder)
     print_pruning(made.manifest.get("pruning"))
+    print_sparsity(made.manifest.get("sparsity"))
     print_checkpoint(made.folder, made.manifest)
     _warn_of_loss(made.manifest, profile)
     show.line(f"next: edgexfer export {shlex.quote(str(made.folder))} --target {shlex.quote(target)}", "bold")
@@ -112,6 +135,10 @@ def default_out(run: Path, target: Target) -> Path:
 
 def _pruned(run: Path, goal: Goal | None, target: Target) -> Path:
     return run if goal is None else pruned_place(named(run), goal, target)
+
+
+def _sparse(run: Path, sparsity: Sparsity | None) -> Path:
+    return run if sparsity is None else sparse_place(named(run), sparsity)
 
 
 def _check_at_once(run: Path, place: Path, *, overwrite: bool) -> None:

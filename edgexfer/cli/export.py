@@ -21,11 +21,14 @@ from edgexfer.cli.options import (
     PrecisionName,
     PrecisionOption,
     PruneOption,
+    SparsityHowOption,
+    SparsityOption,
     TrackingOption,
     named,
 )
 from edgexfer.cli.parts import needs
 from edgexfer.cli.pruning import asked_goal, print_pruning
+from edgexfer.cli.sparsity import asked_sparsity, print_sparsity
 from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import EdgexferError, SettingsError
@@ -48,6 +51,8 @@ def export(
         int | None, typer.Option("--epochs", metavar="N", help="Of quantization-aware training; 0 only calibrates.")
     ] = None,
     prune: PruneOption = None,
+    sparsity: SparsityOption = None,
+    sparsity_how: SparsityHowOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they have moved since.")
     ] = None,
@@ -73,6 +78,8 @@ def export(
 
     With --prune channels are removed first, and the table of what that cost on the way is printed.
 
+    With --sparsity weights are set to zero, and what that gains in size and speed on this target is measured and said.
+
     With --logger figures, bundle and report are logged, in the run that fine-tuning began where it has one.
     """
     profile = named_target(target)
@@ -82,6 +89,7 @@ def export(
     share = KNOWN_SHARE if known_share is None else known_share
     check_known_share(share)
     goal = asked_goal(prune, run, profile)
+    zeros = asked_sparsity(sparsity, sparsity_how, run)
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
@@ -101,6 +109,7 @@ def export(
             accuracy_control=accuracy_control,
             overwrite=overwrite,
             goal=goal,
+            sparsity=zeros,
             progress=moved,
             tracked=tracked,
         )
@@ -166,6 +175,7 @@ def _check_at_once(
 def print_exported(made: Exported) -> None:
     """Prints what pruning cost and accuracy control tried, the table of precisions, what was decided, what to know."""
     print_pruning(made.bundle.manifest.get("provenance", {}).get("pruning"))
+    print_sparsity(made.bundle.manifest.get("sparsity"), made.bundle.target.name)
     print_control(made.bundle.folder)
     print_measured(made.measured)
     if made.devices:

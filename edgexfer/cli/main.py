@@ -108,6 +108,7 @@ _add(
     "edgexfer export runs/photos --target raspberry-pi-5 --out photos.edgx",
     "edgexfer export runs/photos --target x86-cpu --precision float32",
     "edgexfer export runs/photos --target x86-cpu --prune latency=0.6  # six tenths of the latency, by fewer channels",
+    "edgexfer export runs/photos --target jetson-orin-nano --sparsity 2:4  # for the sparse cores of its GPU",
     "edgexfer export runs/photos --target jetson-orin-nano --on me@orin  # built and measured there",
 )
 _add(

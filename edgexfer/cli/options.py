@@ -115,6 +115,24 @@ PruneOption: TypeAlias = Annotated[
     ),
 ]
 
+SparsityOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--sparsity",
+        metavar="SHARE|2:4",
+        help="First set this share of the weights to zero, such as [cyan]0.6[/]; or [cyan]2:4[/], two of every four "
+        "input channels, which NVIDIA's GPUs from Ampere on can skip. The others learn again from RUN.",
+    ),
+]
+SparsityHowOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--sparsity-how",
+        metavar="HOW",
+        help="Which weights become zero: [cyan]magnitude[/] (the default), or [cyan]regularisation[/]: learned.",
+    ),
+]
+
 
 def examples(*lines: str) -> str:
     """Returns the text below a verb's help: one example a line, `command  # what it does`."""

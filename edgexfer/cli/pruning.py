@@ -30,7 +30,11 @@ def asked_goal(text: str | None, run: Path, target: Target, epochs: int | None =
         from edgexfer.core.manifest import read_manifest
 
         manifest = read_manifest(run, "checkpoint")
-        for key, word in (("quantization", "quantized"), ("pruning", "pruned already")):
+        for key, word in (
+            ("quantization", "quantized"),
+            ("pruning", "pruned already"),
+            ("sparsity", "sparse already"),
+        ):
             if manifest.get(key) is not None:
                 raise ArtifactError(f"{run} is {word}, --prune takes a float RUN", "give the RUN it was made from")
     if goal.measure == "latency":

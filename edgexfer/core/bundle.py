@@ -19,7 +19,11 @@ float_layers (names of the layers that the forms in 8 bits compute in float for 
 absent where there are none), simulated (true where accuracy was measured by another engine than the
 target's), parent (digest of the checkpoint), accuracy ({precision: {"top1", "macro_f1", "images",
 "split"}}), unknown (which images are called so, edgexfer/core/unknown.py; absent in older bundles),
-expected (what it answered to held-out images, edgexfer/core/expected.py; absent in older bundles), provenance.
+expected (what it answered to held-out images, edgexfer/core/expected.py; absent in older bundles),
+sparsity (absent where no zeros were asked for: the checkpoint's record, edgexfer/train/sparse/sparsify.py, and `gain`:
+{"precision", "size_bytes" and "packed_bytes" of `model.onnx` (zlib), "dense": the same of the dense network's file,
+"latency": {"ratio", "low", "high", "latency_ms", "full_ms"} against that, "engine", "eligible": {"layers", "of",
+"macs_share"} for 2:4, "reason" why something was not measured}), provenance.
 """
 
 from __future__ import annotations

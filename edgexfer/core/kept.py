@@ -18,7 +18,8 @@ def kept_instead(manifest: Mapping[str, Any], last_epochs: Mapping[str, int]) ->
         manifest: of a checkpoint, see edgexfer/train/checkpoint.py.
         last_epochs: the number of the last epoch of each stage in its `history.csv`.
     """
-    notes = {} if "pruning" in manifest else manifest.get("strategy_notes") or {}  # of the unpruned network
+    changed = "pruning" in manifest or "sparsity" in manifest
+    notes = {} if changed else manifest.get("strategy_notes") or {}  # of the network before
     adapted_by = (notes.get("adapt") or {}).get("adapted_by")
     if adapted_by in _ADAPTED:
         return _ADAPTED[adapted_by]

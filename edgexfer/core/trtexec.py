@@ -66,6 +66,7 @@ def trtexec_command(
     float_type: str = "float32",
     workspace_mib: int = WORKSPACE_MIB,
     max_batch: int = 1,
+    sparse_weights: bool = False,
     engine: str | Path = "model.engine",
     input_name: str = "pixels",
     measure_seconds: int | None = None,
@@ -82,6 +83,7 @@ def trtexec_command(
         float_type: "float16" where the types of layers outside INT8 are written into the file.
         workspace_mib: what a layer's kernel may use besides its tensors.
         max_batch: the largest N that the engine takes; it is made for N = 1.
+        sparse_weights: whether to try kernels that skip zeros, for weights that are 2:4; of no effect before 8.5.
         engine: where the engine is written; the timing cache is kept beside it.
         input_name: of the network's input.
         measure_seconds: how long to measure after building; None only builds. Images are copied to the GPU and
@@ -101,6 +103,7 @@ def trtexec_command(
         workspace,
         *_shapes(input_name, height, width, max_batch),
         *_types(number, precision, float_type),
+        *(["--sparsity=enable"] if sparse_weights and number >= (8, 5) else []),
     ]
     if measure_seconds is None:
         return [*command, "--buildOnly" if number < (8, 6) else "--skipInference"]
@@ -169,6 +172,7 @@ def _grouped(
             float_type=target.float_type,
             workspace_mib=target.options.get("workspace_mib", WORKSPACE_MIB),
             max_batch=target.options.get("max_batch", 1),
+            sparse_weights=target.options.get("sparse_weights", False),
             engine=engine,
         )
         serving[tuple(command)] = (*serving.get(tuple(command), ()), each)

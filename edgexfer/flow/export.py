@@ -27,6 +27,7 @@ from edgexfer.flow.hold import misses_limit
 from edgexfer.flow.on import OnDevice, build_on, deliver
 from edgexfer.flow.prune import prune, pruning_doubts
 from edgexfer.flow.ship import kept_candidates, write_shipped
+from edgexfer.flow.sparsify import sparsify, sparsity_doubts, sparsity_gain, target_for
 from edgexfer.flow.track import track_export
 from edgexfer.flow.unknown import find_thresholds
 from edgexfer.gate.measure.measured import Measured
@@ -36,6 +37,7 @@ from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.quantize.accuracy_control import controlled, hold_accuracy
 from edgexfer.train.quantize.qat import compress
+from edgexfer.train.sparse.asked import Sparsity
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ def export(
     accuracy_control: bool = True,
     overwrite: bool = False,
     goal: Goal | None = None,
+    sparsity: Sparsity | None = None,
     progress: Progress | None = None,
     tracked: Tracking | None = None,
 ) -> Exported:
@@ -98,6 +101,7 @@ def export(
         overwrite: replace an older `out`.
         goal: what the network shall shrink to first (flow/prune.py); the pruned checkpoint lies beside `run`, and one
             that is there already is taken. None leaves the network as it is.
+        sparsity: which weights shall be zero (flow/sparsify.py), after `goal`; the sparse checkpoint lies beside too.
         progress: called with (done, all) while images are read.
         tracked: where the bundle is logged, in the run that fine-tuning began where it has one; whoever opened it ends
             it. None for nowhere, also where the checkpoint is tracked: its tracker may be another machine, and a bundle
@@ -116,6 +120,10 @@ def export(
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         if goal is not None:
             checkpoint = prune(run, None, target, goal, data=data, device=device, progress=progress, tracked=tracking)
+        if sparsity is not None:
+            dense = checkpoint.folder
+            checkpoint = sparsify(dense, None, sparsity, data=data, device=device, progress=progress, tracked=tracking)
+        target = target_for(checkpoint, target)
         main, beside = checkpoint, None
         if checkpoint.quantization is None and target.precision not in _FLOATS:
             main, beside = (
@@ -131,13 +139,13 @@ def export(
         partial = bool(checkpoint.earlier_rows())  # what it went on with may show few of its classes
         log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
         if on:
-            made = _measured_on(on, bundle, where, out, known_share, overwrite, partial=partial)
+            made = _measured_on(on, bundle, checkpoint, where, out, known_share, overwrite, partial=partial)
         else:
-            made = _measured_here(bundle, where, out, known_share, overwrite, partial=partial)
+            made = _measured_here(bundle, checkpoint, where, out, known_share, overwrite, partial=partial)
     if not checkpoint.backbone.int8_fuses and len(made.measured) > 1:
         doubt = f"{checkpoint.backbone.name} takes INT8 badly ({checkpoint.backbone.int8})"
         made = dataclasses.replace(made, warnings=(*made.warnings, doubt))
-    if doubts := pruning_doubts(checkpoint, target):
+    if doubts := pruning_doubts(checkpoint, target) + sparsity_doubts(checkpoint, target):
         made = dataclasses.replace(made, warnings=(*made.warnings, *doubts))
     track_export(tracking, made)
     return made
@@ -196,7 +204,14 @@ def _quantized(
 
 
 def _measured_here(
-    bundle: Bundle, where: str | Path, out: Path, known_share: float, overwrite: bool, *, partial: bool
+    bundle: Bundle,
+    checkpoint: Checkpoint,
+    where: str | Path,
+    out: Path,
+    known_share: float,
+    overwrite: bool,
+    *,
+    partial: bool,
 ) -> Exported:
     target = bundle.target
     missing = missing_here(target.backend)
@@ -221,13 +236,15 @@ def _measured_here(
                 *warnings,
             )
         choice = dataclasses.replace(choice, warnings=(*warnings, *choice.warnings))
-    shipped, doubts = _shipped(bundle, choice, where, out, known_share, overwrite, simulated=missing is not None)
+    simulated = missing is not None
+    shipped, doubts = _shipped(bundle, checkpoint, choice, where, out, known_share, overwrite, simulated=simulated)
     return Exported(shipped, choice.measured, choice.decision, (*choice.warnings, *doubts))
 
 
 def _measured_on(
     hosts: Sequence[str],
     bundle: Bundle,
+    checkpoint: Checkpoint,
     where: str | Path,
     out: Path,
     known_share: float,
@@ -238,13 +255,14 @@ def _measured_on(
     simulated = judge(bundle, where, backend="ort", partial=partial)
     devices = build_on(hosts, bundle, where, next(iter(simulated.values())).images)
     choice = next(device.choice for device in devices if device.choice is not None)
-    shipped, doubts = _shipped(bundle, choice, where, out, known_share, overwrite, simulated=False)
+    shipped, doubts = _shipped(bundle, checkpoint, choice, where, out, known_share, overwrite, simulated=False)
     devices = deliver(devices, shipped)
     return Exported(shipped, choice.measured, choice.decision, (*choice.warnings, *doubts), tuple(devices))
 
 
 def _shipped(
     bundle: Bundle,
+    checkpoint: Checkpoint,
     choice: Choice,
     where: str | Path,
     out: Path,
@@ -260,4 +278,6 @@ def _shipped(
     unknown, doubts = find_thresholds(
         bundle, where, names=names, backend=backend, share=known_share, measured=choice.measured
     )
-    return write_shipped(bundle, choice, out, simulated=simulated, overwrite=overwrite, unknown=unknown), doubts
+    gain = sparsity_gain(checkpoint, bundle.at(choice.precision))
+    made = write_shipped(bundle, choice, out, simulated=simulated, overwrite=overwrite, unknown=unknown, gain=gain)
+    return made, doubts

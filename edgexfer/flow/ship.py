@@ -28,6 +28,7 @@ def write_shipped(
     simulated: bool,
     overwrite: bool,
     unknown: dict[str, Any] | None = None,
+    gain: dict[str, Any] | None = None,
 ) -> Bundle:
     """Writes the bundle with the chosen candidate as `model.onnx`.
 
@@ -41,6 +42,7 @@ def write_shipped(
         simulated: whether another engine than the target's gave the accuracy.
         overwrite: replace an older `out`.
         unknown: which images are called so, see edgexfer/core/unknown.py; None where none is.
+        gain: what the zeros of a sparse network gain, see edgexfer/core/bundle.py.
 
     Raises:
         EdgexferError: `out` exists or cannot be written.
@@ -57,6 +59,8 @@ def write_shipped(
         content["unknown"] = unknown
     if choice.measured:
         content["expected"] = {"precisions": {record.precision: _expected(record) for record in choice.measured}}
+    if gain is not None:
+        content["sparsity"] = {**content["sparsity"], "gain": gain}
     written = {REFERENCE, *bundle.candidates.values()}
     if "int8" not in kept:
         written.add(LAYERS)  # it is of a network that stays here

@@ -5,7 +5,8 @@
                           trackers (the runs it is tracked by, edgexfer/train/loop/trackers.py; absent in older ones),
                           temperature (what the logits were divided by, edgexfer/train/head/temperature.py; None
                           where they were not, absent in older ones; a quantized network has it from the float one),
-                          pruning (which channels were removed, edgexfer/train/prune/prune.py; only where some were)
+                          pruning (which channels were removed, edgexfer/train/prune/prune.py; only where some were),
+                          sparsity (which weights are zero, edgexfer/train/sparse/sparsify.py; only where asked for)
     weights.safetensors   the network in deploy form (edgexfer/train/deploy.py), learned quantizers included
     history.csv           one row per epoch
     split.csv             path,label,split,sha256 of every image

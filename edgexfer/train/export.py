@@ -129,6 +129,8 @@ def _content(checkpoint: Checkpoint, target: Target, candidates: list[Candidate]
         content["float_layers"] = left
     if "pruning" in record:
         content["provenance"]["pruning"] = {k: v for k, v in record["pruning"].items() if k != "images"}
+    if "sparsity" in record:
+        content["sparsity"] = record["sparsity"]
     if len(candidates) > 1:
         content["candidates"] = {candidate.precision: _file_of(candidate, own) for candidate in candidates}
     return content

@@ -98,6 +98,30 @@ def test_what_is_pruned_first_is_what_is_quantized(
 
 
 @pytest.mark.train
+def test_what_is_pruned_and_made_sparse_first_is_what_is_quantized(
+    edgexfer: Terminal, run: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Call] = []
+
+    def sparsify(run: Path, out: Path | None, sparsity: Any, **options: Any) -> str:
+        asked.append({"run": run, "out": out, "sparsity": str(sparsity), **options})
+        return "the sparse run"
+
+    thin = Path("runs/mine.pruned-macs-0.5")
+    monkeypatch.setattr("edgexfer.flow.prune.prune", lambda *_, **__: Made(thin, {}))
+    monkeypatch.setattr("edgexfer.flow.sparsify.sparsify", sparsify)
+    flags = ["--sparsity", "2:4", "--sparsity-epochs", "3", "--data", "photos"]
+    assert edgexfer("compress", run, *flags).code == 0
+    assert edgexfer("compress", run, "--prune", "macs=0.5", "--sparsity", "0.6").code == 0
+    assert [call["opened"] for call in calls if "held" not in call] == ["the sparse run"] * 2
+    assert [call["out"].name for call in calls if "held" not in call] == [
+        *("mine.sparse-2-4.int8-ort", "mine.pruned-macs-0.5.sparse-0.6.int8-ort")
+    ]
+    assert [(call["run"], call["sparsity"], call["epochs"]) for call in asked] == [(run, "2:4", 3), (thin, "0.6", None)]
+    assert (asked[0]["out"], asked[0]["data"], asked[0]["device"]) == (None, Path("photos"), "auto")
+
+
+@pytest.mark.train
 @pytest.mark.usefixtures("calls")
 def test_float_and_int8_side_by_side(edgexfer: Terminal, run: Path) -> None:
     said = edgexfer("compress", run)

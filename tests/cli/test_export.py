@@ -11,6 +11,7 @@ import pytest
 from edgexfer.cli.export import default_bundle
 from edgexfer.core.errors import SettingsError
 from edgexfer.train.prune.goal import Goal
+from edgexfer.train.sparse.asked import Sparsity
 from tests.cli.runs import make_run, tried
 from tests.cli.terminal import Terminal, files_below
 
@@ -60,7 +61,7 @@ def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) ->
     assert edgexfer("export", run, "--target", "x86-cpu").code == 0
     flags = ["--precision", "float32", "--epochs", "0", "--data", "photos", "--device", "cpu", "--overwrite"]
     flags += ["--on", "me@orin", "--on", "me@pi", "--known-share", "0.9", "--no-accuracy-control"]
-    flags += ["--prune", "macs=0.5"]
+    flags += ["--prune", "macs=0.5", "--sparsity", "0.7", "--sparsity-how", "regularisation"]
     assert edgexfer("export", run, "--target", "jetson-orin-nano", "--out", "a/b.edgx", *flags).code == 0
     plain, full = calls
     assert (plain["run"], plain["target"].name, plain["out"]) == (run, "x86-cpu", Path("mine.edgx"))
@@ -69,6 +70,7 @@ def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) ->
     assert (plain["accuracy_control"], full["accuracy_control"]) == (True, False)
     assert full["on"] == ("me@orin", "me@pi")
     assert (plain["goal"], full["goal"]) == (None, Goal("macs", 0.5))
+    assert (plain["sparsity"], full["sparsity"]) == (None, Sparsity(0.7, "regularisation"))
     assert (plain["known_share"], full["known_share"]) == (0.95, 0.9)
     assert (full["target"].name, full["out"], full["precision"]) == ("jetson-orin-nano", Path("a/b.edgx"), "float32")
     assert (full["epochs"], full["data"], full["device"], full["overwrite"]) == (0, Path("photos"), "cpu", True)

@@ -96,6 +96,14 @@ def test_the_release_at_hand_alone() -> None:
     assert "--skipInference" in line.command
 
 
+def test_kernels_that_skip_zeros_are_tried_where_the_bundle_is_2_4() -> None:
+    for version in FLAGS:
+        made = command(version, sparse_weights=True)
+        assert ("--sparsity=enable" in made) is (version != "8.2")
+        assert unknown_flags(version, made) == set()
+    assert "--sparsity=enable" not in command("10.3")
+
+
 def test_types_in_the_file_are_kept_by_10_and_refused_by_8() -> None:
     made = command("10.3", float_type="float16")
     assert {"--stronglyTyped", "--int8", "--fp16"} & set(made) == {"--stronglyTyped"}

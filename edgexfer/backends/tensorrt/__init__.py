@@ -119,6 +119,8 @@ def _plan(bundle: Bundle) -> tuple[Options, api.Typing, EngineKey]:
         "layer types": "of the file" if typing.strong else "+".join(("FP32", *typing.builder_flags)),
         "workspace_mib": options.workspace_mib,
     }
+    if options.sparse_weights:  # else unnamed, so that engines which were built before it was an option still fit
+        told["sparse_weights"] = True
     return (
         options,
         typing,

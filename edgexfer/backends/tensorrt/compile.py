@@ -58,6 +58,8 @@ def compile_engine(
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
         api.set_builder_flags(trt, config, typing)
+        if options.sparse_weights:
+            config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         _use_timing_cache(config, timing_cache)
         profile = builder.create_optimization_profile()
         one, most = (1, *pixels.shape[1:]), (options.max_batch, *pixels.shape[1:])

@@ -3,6 +3,8 @@
 workspace_mib    memory that a layer may use while it computes and while its kernels are tried, in MiB; a build on
                  a machine with less free memory takes half of what is free
 max_batch        images in one call of the engine at most; larger batches are run in parts
+sparse_weights   look among kernels that skip zeros too, for weights that are 2:4; export sets it for such bundles. It
+                 allows and forces nothing: where the others are faster they are taken
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ class Options:
 
     workspace_mib: int = 1024
     max_batch: int = 8
+    sparse_weights: bool = False
 
 
 def read_options(target: Target) -> Options:

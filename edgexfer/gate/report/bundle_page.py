@@ -22,6 +22,7 @@ from edgexfer.gate.report.pruning import pruning_about, pruning_table
 from edgexfer.gate.report.reliability import reliability
 from edgexfer.gate.report.side_by_side import compared
 from edgexfer.gate.report.slices import slice_card
+from edgexfer.gate.report.sparsity import sparsity_gained, sparsity_table
 from edgexfer.gate.report.summary import bundle_tiles
 from edgexfer.gate.report.verdicts import check_subject, verdict_drawing, verdict_rows
 
@@ -82,6 +83,8 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         layer_images=layers.images if layers else 0,
         pruning=pruning_table(pruned),
         pruning_about=pruning_about(pruned),
+        sparsity=sparsity_table(bundle.manifest.get("sparsity")),
+        sparsity_gained=sparsity_gained(bundle.manifest.get("sparsity"), bundle.target.name),
         curves=curves(history) if history else [],
     )
 

@@ -15,6 +15,7 @@ from edgexfer.gate.report.content import Absent, Classes, Page
 from edgexfer.gate.report.curves import curves, read_history
 from edgexfer.gate.report.provenance import provenance
 from edgexfer.gate.report.pruning import pruning_about, pruning_table
+from edgexfer.gate.report.sparsity import sparsity_table
 from edgexfer.gate.report.summary import checkpoint_tiles
 
 
@@ -51,6 +52,7 @@ def checkpoint_page(folder: Path) -> Page:
         classes=None if matrix is None else _classes(labels, matrix, split),
         pruning=pruning_table(manifest.get("pruning")),
         pruning_about=pruning_about(manifest.get("pruning")),
+        sparsity=sparsity_table(manifest.get("sparsity")),
         curves=[] if history is None else curves(history),
         guards=[str(line) for line in (manifest.get("strategy_notes") or {}).get("guards", ())],
     )

@@ -111,6 +111,8 @@ class Page:
         layer_images: how many images the layers' errors stand on.
         pruning: the points on the way of --prune.
         pruning_about: how they came about.
+        sparsity: the points on the way of --sparsity.
+        sparsity_gained: what the zeros gain, in sentences.
         curves: of the training.
         guards: what was to be said after training, in sentences.
     """
@@ -142,6 +144,8 @@ class Page:
     control: ControlCard | None = None
     pruning: Table | None = None
     pruning_about: str = ""
+    sparsity: Table | None = None
+    sparsity_gained: list[str] = field(default_factory=list)
     curves: list[Drawing] = field(default_factory=list)
     guards: list[str] = field(default_factory=list)
 
@@ -159,6 +163,7 @@ class Page:
             ("control", "Accuracy control", self.control),
             ("layers", "Layers", self.layers or self.layer_table),
             ("pruning", "Pruning", self.pruning),
+            ("sparsity", "Sparsity", self.sparsity),
             ("training", "Training", self.curves or self.guards),
             ("provenance", "Where it comes from", self.provenance),
             ("absent", "Not on this page", self.absent),

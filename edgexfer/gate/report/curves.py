@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FRACTIONS = ("top1", "top5", "accuracy", "f1", "recall", "precision", "ece", "calibration_error")
 _TITLES = {"learning_rate": "Learning rate", "seconds": "Seconds of each epoch"}
-_WORDS = {"finetune": "fine-tuning", "qat": "quantization-aware training", "prune": "pruning"}
+_WORDS = {"finetune": "fine-tuning", "qat": "quantization-aware training", "prune": "pruning", "sparsity": "sparsity"}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 from edgexfer.core.files import sha256_of_bytes
 
 MOST_ITEMS = 8
-# NNCF's own configuration has hundreds of lines for its loader alone; pruning has a section of its own.
-_TOO_LONG = ("nncf", "pruning")
+# NNCF's own configuration has hundreds of lines for its loader alone; pruning and sparsity have sections of their own.
+_TOO_LONG = ("nncf", "pruning", "sparsity")
 _APART = ("digest", "files", "format_version", "kind", "labels", "metrics", "float_metrics", "name")
 
 
@@ -121,6 +121,10 @@ def _chain(folder: Path, manifest: dict[str, Any], made: dict[str, Any]) -> list
     if isinstance(pruning, dict) and str(pruning.get("parent")) != parent:
         links.append(Link(kind, str(pruning.get("parent")), trained))
         kind, trained = "Pruned checkpoint", (("pruned to", str(pruning.get("goal"))),)
+    sparse = manifest.get("sparsity")
+    if isinstance(sparse, dict) and str(sparse.get("parent")) != parent:
+        links.append(Link(kind, str(sparse.get("parent")), trained))
+        kind, trained = "Sparse checkpoint", (("sparsity", str(sparse.get("asked"))),)
     if bundle and first and first != parent:
         links.append(Link(kind, first, trained))
         links.append(Link("Quantized checkpoint", parent, _calibration(made)))

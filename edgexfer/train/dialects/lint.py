@@ -16,6 +16,7 @@ from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.train.dialects.finding import Finding
 from edgexfer.train.dialects.lint_ort import float_operators, ort_findings
 from edgexfer.train.dialects.lint_placement import placement_findings
+from edgexfer.train.dialects.lint_sparsity import sparsity_findings
 from edgexfer.train.dialects.lint_tensorrt import legality_findings
 from edgexfer.train.dialects.lint_versions import SAFE_VERSIONS, parsed_version, version_findings
 from edgexfer.train.dialects.onnx_graph import Graph, read_graph
@@ -50,12 +51,13 @@ def lint(folder: str | Path, *, engine_versions: Sequence[str] | None = None) ->
     found: list[Finding] = []
     for precision, file in bundle.candidates.items():
         graph = _graph_of(bundle, file)
-        findings = [*_ends(graph), *_in_dialect(graph, bundle, precision, versions)]
+        findings = [*_ends(graph), *_in_dialect(graph, bundle, precision, versions), *_zeros(graph, bundle)]
         # The bundle's contract is uint8; a file beside it serves the engine that cannot read that.
         spared = "uint8-pixels" if plain is not None else ""
         found += [dataclasses.replace(finding, file=file) for finding in findings if finding.rule != spared]
     if plain is not None:
-        rest = _in_dialect(_graph_of(bundle, plain), bundle, bundle.precision, versions)
+        graph = _graph_of(bundle, plain)
+        rest = [*_in_dialect(graph, bundle, bundle.precision, versions), *_zeros(graph, bundle)]
         found += [dataclasses.replace(finding, file=plain) for finding in rest]
     return found
 
@@ -71,6 +73,11 @@ def _in_dialect(graph: Graph, bundle: Bundle, precision: str, versions: Sequence
         yield from legality_findings(graph)
         yield from placement_findings(graph, float_depthwise=precision == "int8-depthwise-float16", float_layers=left)
     yield from version_findings(graph, versions, half=precision != "float32")
+
+
+def _zeros(graph: Graph, bundle: Bundle) -> Iterator[Finding]:
+    told = bool(bundle.target.options.get("sparse_weights")) and bundle.target.backend == "tensorrt"
+    return sparsity_findings(graph, bundle.manifest.get("sparsity") or {}, sparse_weights=told)
 
 
 def _graph_of(bundle: Bundle, file: str) -> Graph:

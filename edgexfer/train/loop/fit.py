@@ -44,8 +44,11 @@ log = logging.getLogger(__name__)
 HISTORY, BEST, STATE = "history.csv", "best.safetensors", "trainer/last.safetensors"
 _FIGURES = ("train_loss", "val_loss", "val_top1", "val_macro_f1", "learning_rate", "seconds")
 COLUMNS = ("epoch", "stage", *_FIGURES)
-_STAYS_NEAR = ("qat", "prune")  # stages whose first epoch is the one to beat
-_WATCHED = {"prune": "val_score"}  # what patience waits for; what is not here waits for a higher top-1
+_STAYS_NEAR = ("qat", "prune", "sparsity")  # stages whose first epoch is the one to beat
+_WATCHED = {
+    "prune": "val_score",
+    "sparsity": "val_score",
+}  # what patience waits for; what is not here waits for a higher top-1
 
 
 def fit(
@@ -68,8 +71,8 @@ def fit(
         stage: goes into the history, such as "finetune" or "qat".
         patience: epochs without a higher top-1 on the validation images after which it ends; None for never. What
             counts is the best of the epochs: from a fitted head the first steps lead down, and the way up again is
-            slower than any patience. A network that is quantized or pruned has nowhere to climb but where it was. A
-            pruned one is waited for as long as it comes closer to its teacher: top-1 hardly moves then.
+            slower than any patience. A network that is quantized, pruned or sparse has nowhere to climb but where it
+            was. The latter two are waited for as long as they come closer to their teacher: top-1 hardly moves then.
         device: "cpu" or "cuda".
         tracked: takes each row of the history as metrics "STAGE/COLUMN". Lightning's Trainer does not get the loggers
             themselves: it would end their runs after the validation that comes first, and count in steps.

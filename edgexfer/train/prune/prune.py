@@ -14,16 +14,14 @@ from pathlib import Path
 from edgexfer.core.errors import ArtifactError, EdgexferError
 from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Target
-from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
-from edgexfer.train.continual.earlier_task import stored_exemplars
-from edgexfer.train.head.temperature import judge_scaled
+from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.images.prepared import Progress
 from edgexfer.train.loop.memory import keep_freed_memory
-from edgexfer.train.loop.trackers import Tracking, flat_figures
+from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal
-from edgexfer.train.prune.recover import write_joined_history
+from edgexfer.train.prune.save import save_recovered
 from edgexfer.train.prune.stand_ins import Engines
-from edgexfer.train.prune.walk import Walked, Work, walk
+from edgexfer.train.prune.walk import Work, walk
 from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.task import usable_device
 
@@ -66,6 +64,8 @@ def prune(
         raise EdgexferError(f"there is nothing to measure latency with for {target.name}", "prune by macs= or params=")
     if "pruning" in checkpoint.manifest:
         raise ArtifactError(f"{checkpoint.folder} is pruned already", "prune the RUN it was made from, and further")
+    if "sparsity" in checkpoint.manifest:
+        raise ArtifactError(f"{checkpoint.folder} is sparse already", "prune the RUN it was made from, then --sparsity")
     network = checkpoint.float_network()
     where = usable_device(device)
     keep_freed_memory()
@@ -77,41 +77,17 @@ def prune(
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         tracking.settings({"prune": {"goal": str(goal), "target": target.name, "epochs": epochs}})
         work = Work(checkpoint, network, target, goal, engines, prepared, learning, where, epochs, folder, tracking)
-        return _saved(work, walk(work), out, overwrite=overwrite)
-
-
-def _saved(work: Work, walked: Walked, out: Path, *, overwrite: bool) -> Checkpoint:
-    checkpoint = work.checkpoint
-    metrics, temperature = judge_scaled(
-        walked.network, work.prepared, scale=bool(checkpoint.manifest["settings"].get("temperature_scaling", False))
-    )
-    first = write_joined_history(checkpoint.folder / HISTORY, walked.folders, work.folder / HISTORY)
-    kept = ("name", "backbone", "precision", "quantization", "preprocess", "pretrained", "settings", "mirror", "data")
-    exemplars = stored_exemplars(checkpoint)
-    content = {
-        **{key: checkpoint.manifest[key] for key in (*kept, "val", "dataset_digest")},
-        "best_epoch": first + walked.best_epoch,
-        "metrics": metrics,
-        "unpruned_metrics": checkpoint.manifest["metrics"],
-        "temperature": temperature,
-        "images_left_out": [],
-        "trackers": work.tracked.records or checkpoint.manifest.get("trackers", []),
-        "parent": checkpoint.digest,
-        "pruning": walked.record,
-    }
-    # What it was adapted to decides what quantizers learn on; what its training was warned of is its own.
-    notes = checkpoint.manifest.get("strategy_notes") or {}
-    content["strategy_notes"] = {key: value for key, value in notes.items() if key != "guards"}
-    content |= {key: checkpoint.manifest[key] for key in ("found", "unlabeled") if key in checkpoint.manifest}
-    work.tracked.figures({f"prune/{name}": value for name, value in flat_figures(metrics).items()})
-    return save_checkpoint(
-        out,
-        state=walked.network.state_dict(),
-        history=work.folder / HISTORY,
-        rows=work.prepared.rows,
-        labels=checkpoint.labels,
-        content=content,
-        overwrite=overwrite,
-        earlier=checkpoint.earlier_rows(),
-        exemplars=None if exemplars is None else vars(exemplars),
-    )
+        walked = walk(work)
+        return save_recovered(
+            checkpoint,
+            walked.network,
+            prepared,
+            out,
+            records={"pruning": walked.record, "unpruned_metrics": checkpoint.manifest["metrics"]},
+            points=walked.folders,
+            best_epoch=walked.best_epoch,
+            folder=folder,
+            tracked=tracking,
+            tracked_as="prune",
+            overwrite=overwrite,
+        )

@@ -71,6 +71,7 @@ def recover(
     device: str,
     tracked: Tracking | None = None,
     tracked_as: str | None = None,
+    stage: str = "prune",
 ) -> dict[str, Any]:
     """Trains `network` in place; returns the record of the epoch that is kept, 0 for the network as it came.
 
@@ -86,6 +87,7 @@ def recover(
         device: "cpu" or "cuda".
         tracked: takes the rows of the history.
         tracked_as: what they are called there.
+        stage: what they are called in the history.
     """
     patience = max(_PATIENCE, schedule.epochs // 4)
     with feature_distance(network, teacher, groups, kept) as distance:
@@ -101,7 +103,7 @@ def recover(
             extra_loss=distance,
         )
         return fit(
-            trainee, folder, stage="prune", patience=patience, device=device, tracked=tracked, tracked_as=tracked_as
+            trainee, folder, stage=stage, patience=patience, device=device, tracked=tracked, tracked_as=tracked_as
         )
 
 

@@ -29,6 +29,7 @@ from edgexfer.train.loop.trainee import Trainee
 from edgexfer.train.quantize.calibrate import calibration_rows
 from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.quantize.quantizers import place_quantizers, quantizer_config
+from edgexfer.train.sparse.zeros import keep_zeros
 from edgexfer.train.task import usable_device
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ def _compress(
     log.info("calibrating on %d training images for %s", len(chosen), target.name)
     pixels = torch.from_numpy(learning.cache[chosen]).permute(0, 3, 1, 2)
     quantized = place_quantizers(network, pixels, target, recipe)
+    if "sparsity" in checkpoint.manifest:
+        keep_zeros(quantized.network)
     train, val = learning.indices("train"), learning.indices("val")
     if epochs is None:
         epochs = min(3, max(1, math.ceil(_IMAGES_SEEN / len(train))))
@@ -142,8 +145,7 @@ def _compress(
             "nncf": quantizer_config(quantized),
         },
     }
-    if "pruning" in checkpoint.manifest:
-        content["pruning"] = checkpoint.manifest["pruning"]
+    content |= {key: checkpoint.manifest[key] for key in ("pruning", "sparsity") if key in checkpoint.manifest}
     tracked.figures({f"{named}/{name}": value for name, value in flat_figures(content["metrics"]).items()})
     return save_checkpoint(
         out,

@@ -213,7 +213,8 @@ class Builder(Strict):
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
         machine, severity = self._machine, self._trt.ILogger.Severity
         strong = "STRONGLY_TYPED" in network._flags or machine.version.startswith("11.")
-        assert not (strong and config._flags), "a strongly typed network takes no precision flags"
+        precisions = set(config._flags) - {"SPARSE_WEIGHTS"}
+        assert not (strong and precisions), "a strongly typed network takes no precision flags"
         for text in machine.warnings:
             self._logger.log(severity.WARNING, text)
         if not self._go_through_phases(config):

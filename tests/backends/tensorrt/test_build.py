@@ -45,6 +45,15 @@ class TestEveryVersion:
         assert all('float_type = "float16"' in text for text in warned)
 
     @pytest.mark.parametrize("version", VERSIONS)
+    def test_weights_that_are_2_4(self, become: Become, make: MakeBundle, version: str) -> None:
+        machine, dense = become(version), BUILDER.build_engine(make("int8", options={"max_batch": 8}))
+        bundle = make("int8", options={"max_batch": 8, "sparse_weights": True})
+        sparse = BUILDER.build_engine(bundle)
+        assert ["SPARSE_WEIGHTS" in record["flags"] for record in machine.builds] == [False, True]
+        assert sparse.folder.name != dense.folder.name
+        assert BUILDER.build_engine(bundle).reused
+
+    @pytest.mark.parametrize("version", VERSIONS)
     def test_files_with_their_own_types(self, become: Become, make: MakeBundle, version: str) -> None:
         machine, bundle = become(version), make("int8", float_type="float16")
         if version.startswith("8."):
