@@ -27,27 +27,41 @@ from edgexfer.runtime.chosen import chosen_here
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+    from edgexfer.trust.public_keys import Trust
+
 _SIMULATE = 'simulate it on the CPU: load(bundle, backend="ort"), or --backend ort on the command line'
 
 
-def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: int | None = None) -> Classifier:
+def load(
+    bundle: str | Path | Bundle, *, backend: str | None = None, threads: int | None = None, trust: Trust | None = None
+) -> Classifier:
     """Opens a bundle on this machine and runs it once, so that the first prediction is as fast as any.
 
     Args:
-        bundle: folder of the bundle (every file is checked against its digest), or one that is open.
+        bundle: folder of the bundle or a zip of it (every file is checked against its digest), or one that is open.
         backend: the engine to run it with; None for the one that `edgexfer build` chose on this machine, else the one
             its target names. "ort" simulates a bundle of another engine on the CPU: same classes, another latency.
         threads: CPU threads of one inference, 1 or more; None for what the target says.
+        trust: a file with public keys, or several, or such keys: only what one of their owners has signed is opened,
+            and nothing older than what this device has opened under that name (docs/security.md). None for anyone's.
 
     Raises:
-        ArtifactError: not a bundle, damaged, tampered with or of another version.
+        ArtifactError: not a bundle, damaged, tampered with or of another version; with `trust` also one that is
+            unsigned, signed by others, or older.
         MissingPartError: the engine is not installed here.
         SettingsError: an unknown backend, or threads below 1.
         BackendError: the engine refuses the model.
     """
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads}, expected 1 or more")
+    signed = None
+    if trust is not None:
+        from edgexfer.trust.verify import check_signed  # noqa: PLC0415 - of no use to who trusts everybody
+
+        signed = check_signed(bundle.folder if isinstance(bundle, Bundle) else Path(bundle), trust)
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if signed is not None:
+        signed.check_is(opened)
     choice = chosen_here(opened, backend)
     if choice is not None:
         opened, backend = opened.at(choice.precision), choice.backend
@@ -55,6 +69,8 @@ def load(bundle: str | Path | Bundle, *, backend: str | None = None, threads: in
     try:
         preprocess = opened.preprocess
         session.run(np.zeros((1, preprocess.height, preprocess.width, 3), np.uint8))
+        if signed is not None:
+            signed.accept()  # what does not run here leaves the way back to what did
     except BaseException:
         session.close()
         raise

@@ -21,7 +21,7 @@ from edgexfer.core.cpu import cpu_device, saturates
 from edgexfer.core.engine_build import Compiled, keep_or_build
 from edgexfer.core.engines import BuiltEngine, EngineKey, load_engine
 from edgexfer.core.errors import BackendError, SettingsError
-from edgexfer.core.target import options_for
+from edgexfer.core.target import MOST_THREADS, options_for
 from edgexfer.core.threads import Progress
 
 _INSTALL = "pip install 'edgexfer[openvino]'"
@@ -117,8 +117,8 @@ def open_session(bundle: Bundle, *, threads: int | None) -> OpenVinoSession:
 def _threads(bundle: Bundle, threads: int | None) -> dict[str, str]:
     target = bundle.target
     options = options_for(target, "openvino", _Options)
-    if options.threads < 0:
-        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 to {MOST_THREADS}")
     wanted = options.threads if threads is None else threads
     return {"INFERENCE_NUM_THREADS": str(wanted)} if wanted else {}
 
