@@ -114,7 +114,7 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, str]]:
     except ArtifactError:
         raise
     except _DAMAGED as error:
-        raise ArtifactError(f"{path} is no bundle in a zip: {error}", _AGAIN) from error
+        raise ArtifactError(f"{path} is not a bundle, nor a zip of one: {error}", _AGAIN) from error
 
 
 def _prefix(archive: zipfile.ZipFile) -> str:
