@@ -15,7 +15,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-install: $(READY) ## .venv with edgexfer, its extras [train], [openvino], [pretrain], [stream], [sweep], [trackers] and [dev], all pinned by constraints.txt
+install: $(READY) ## .venv with edgexfer, its extras [train], [openvino], [pretrain], [sign], [stream], [sweep], [trackers] and [dev], all pinned by constraints.txt
 
 demo: $(READY) ## fine-tune, quantize, verify, measure and predict on a data set that is inside the install
 	$(BIN)/edgexfer demo
@@ -83,5 +83,5 @@ $(VENV)/.made:
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt $(VENV)/.made
-	$(BIN)/python -m pip install -c constraints.txt -e '.[train,openvino,pretrain,stream,sweep,trackers,dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[train,openvino,pretrain,sign,stream,sweep,trackers,dev]'
 	@touch $@

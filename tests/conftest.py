@@ -39,6 +39,14 @@ def _log_as_it_was() -> Iterator[None]:
     log.propagate = propagate
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The device that these tests run on remembers nothing of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEXFER_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny.edgx")

@@ -75,7 +75,7 @@ def test_the_base_install_stays_small(metadata: Message) -> None:
     base = {_package(line) for line in asked if "extra ==" not in line}
     assert base == BASE
     extras = set(metadata.get_all("Provides-Extra") or [])
-    others = {"pretrain", "stream", "sweep", "trackers", "dev"}
+    others = {"pretrain", "sign", "stream", "sweep", "trackers", "dev"}
     assert extras == {"cpu", "openvino", "tensorrt", "report", "train", *others}
 
 

@@ -23,7 +23,7 @@ from edgexfer.core.bundle import Bundle
 from edgexfer.core.cpu import saturates
 from edgexfer.core.errors import ArtifactError, BackendError, SettingsError
 from edgexfer.core.layer_times import LayerTime
-from edgexfer.core.target import options_for
+from edgexfer.core.target import MOST_THREADS, options_for
 
 _INSTALL = "pip install 'edgexfer[cpu]'"
 _UNCOUNTED = 5  # calls until caches and branch predictors have settled
@@ -156,8 +156,8 @@ class OrtSession:
 def _session_options(onnxruntime: Any, bundle: Bundle, threads: int | None) -> Any:
     target = bundle.target
     options = options_for(target, "ort", _Options)
-    if options.threads < 0:
-        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 to {MOST_THREADS}")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads if threads is None else threads
     settings.inter_op_num_threads = 1

@@ -32,12 +32,15 @@ from edgexfer.cli import (
     export,
     finetune,
     gate,
+    keygen,
     lint,
     predict,
     report,
     show,
+    sign,
     sweep,
     targets,
+    verify,
 )
 from edgexfer.cli.options import examples
 from edgexfer.core.errors import EdgexferError, did_you_mean
@@ -163,6 +166,14 @@ _add(
     "edgexfer report signs.edgx --data data/signs --out signs.html  # with pictures of what went wrong",
     "edgexfer report signs.edgx --gate gate.json  # with the verdicts",
 )
+_add(
+    verify.verify,
+    _USE,
+    "edgexfer verify signs.edgx  # what is in it, and what vouches for it",
+    "edgexfer verify signs.edgx.zip --trust release.pub",
+)
+_add(sign.sign, _USE, "edgexfer sign signs.edgx --key release", "edgexfer sign signs.edgx --key release --version 7")
+_add(keygen.keygen, _USE, "edgexfer keygen release  # and release.pub", "edgexfer keygen release --encrypt")
 app.add_typer(data.app, name="data", rich_help_panel=_MAKE)
 app.add_typer(baseline.app, name="baseline", rich_help_panel=_USE)
 _add(targets.targets, _KNOW, "edgexfer targets", "edgexfer targets raspberry-pi-5")

@@ -8,7 +8,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-BundleArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle (NAME.edgx).")]
+BundleArgument: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle (NAME.edgx), or a zip of it.")
+]
 BackendOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

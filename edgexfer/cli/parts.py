@@ -12,11 +12,12 @@ from typing import Literal, TypeAlias
 
 from edgexfer.core.errors import MissingPartError
 
-Part: TypeAlias = Literal["cpu", "train", "sweep", "trackers", "openvino"]
+Part: TypeAlias = Literal["cpu", "train", "sweep", "sign", "trackers", "openvino"]
 PURPOSE: dict[Part, str] = {
     "cpu": "run bundles with ONNX Runtime",
     "train": "fine-tune, compress, export, lint, demo",
     "sweep": "search settings: sweep (with [train])",
+    "sign": "keygen, sign, and load(..., trust=...)",
     "trackers": "log to MLflow, TensorBoard, Weights & Biases",
     "openvino": "run bundles with OpenVINO where that is faster: build",
 }

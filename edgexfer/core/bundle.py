@@ -11,6 +11,7 @@
                       older bundles and in those without INT8
     control.json      what was tried where INT8 missed its limit (edgexfer/core/control.py); else absent
     candidates/       the same network in other precisions, from which `build` may choose on the device
+    signatures.json   who vouches for the manifest (edgexfer/trust/statement.py); absent where nobody does
     engines/<key>/    built on this machine; each vouched for by its own manifest (edgexfer/core/engines.py)
 
 Keys of the manifest: name, labels, labels_sha256, preprocess, target (snapshot), precision (of
@@ -28,18 +29,24 @@ sparsity (absent where no zeros were asked for: the checkpoint's record, edgexfe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgexfer.core.bundle_content import check_content
+from edgexfer.core.control import CONTROL
 from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
 from edgexfer.core.expected import Expected, expected_of
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import read_manifest
+from edgexfer.core.network_file import check_network_file
+from edgexfer.core.packed import Unpacked, is_packed, unpack
 from edgexfer.core.preprocess import Preprocess
+from edgexfer.core.references import read_references
 from edgexfer.core.target import Target, target_from_json
 from edgexfer.core.unknown import threshold_of
 
@@ -50,6 +57,8 @@ SPLIT = "split.csv"
 MEASUREMENTS = "measurements.json"
 HISTORY = "history.csv"
 LAYERS = "layers.json"
+ENGINES = "engines"
+_AGAIN = "make the bundle again"
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Bundle:
         preprocess: how an image becomes the network's pixels.
         target: the device profile it was made for.
         chosen: which of its candidates is meant; None for the one that `export` shipped as `model.onnx`.
+        unpacked: keeps the temporary folder of one that was opened from an archive; else None.
     """
 
     folder: Path
@@ -71,6 +81,7 @@ class Bundle:
     preprocess: Preprocess
     target: Target
     chosen: str | None = None
+    unpacked: Unpacked | None = field(default=None, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -134,32 +145,55 @@ class Bundle:
 
         Returns:
             Pixels uint8 [16, H, W, 3], and probabilities float32 [16, classes].
+
+        Raises:
+            ArtifactError: `reference.npz` is damaged, or holds arrays of another type or shape.
         """
-        with np.load(self.folder / REFERENCE) as file:
-            own = f"probabilities.{self.precision}"
-            return file["pixels"], file[own if own in file else "probabilities"]
+        size = (self.preprocess.height, self.preprocess.width)
+        return read_references(self.folder / REFERENCE, self.precision, size, len(self.labels))
 
 
 def open_bundle(folder: str | Path) -> Bundle:
-    """Opens a bundle and checks all of it.
+    """Opens a bundle and checks all of it: first what its manifest lists, then what that says.
+
+    Args:
+        folder: the bundle's, or an archive of it (edgexfer/core/packed.py).
 
     Raises:
-        ArtifactError: missing, damaged, tampered with, of another kind or format_version.
+        ArtifactError: missing, damaged, tampered with, of another kind or format_version, or its network does what
+            none that `export` wrote would do (edgexfer/core/network_file.py).
+        SettingsError: its target or its preprocessing has an unknown key, or a value of a wrong type.
     """
     path = Path(folder)
+    unpacked = unpack(path) if is_packed(path) else None
+    path = path if unpacked is None else unpacked.folder
     manifest = read_manifest(path, "bundle")
     try:
-        labels = tuple(manifest["labels"])
+        check_content(manifest, path)
         preprocess = Preprocess.from_json(manifest["preprocess"])
         target = target_from_json(manifest["target"])
-        recorded = manifest["labels_sha256"]
     except KeyError as error:
-        raise ArtifactError(f"{path} has no {error} in its manifest", "make the bundle again") from error
-    for name in (MODEL, REFERENCE, *manifest.get("candidates", {}).values()):
+        raise ArtifactError(f"{path} has no {error} in its manifest", _AGAIN) from error
+    labels = tuple(manifest["labels"])
+    networks = {MODEL, *manifest.get("candidates", {}).values()}
+    for name in (REFERENCE, *networks):
         if name not in manifest["files"]:
-            raise ArtifactError(f"bundle {path} lacks {name}", "make the bundle again")
-    if recorded != labels_digest(labels):
-        raise ArtifactError(f"{path}: labels do not match labels_sha256", "make the bundle again")
-    opened = Bundle(path, manifest, labels, preprocess, target)
+            raise ArtifactError(f"bundle {path} lacks {name}", _AGAIN)
+    if manifest["labels_sha256"] != labels_digest(labels):
+        raise ArtifactError(f"{path}: labels do not match labels_sha256", _AGAIN)
+    opened = Bundle(path, manifest, labels, preprocess, target, unpacked=unpacked)
     _ = opened.known_from, opened.expected  # refused now, not when the first image comes
+    _check_unlisted(path, manifest)
+    for name in manifest["files"]:
+        if name.endswith(".onnx") or name in networks:
+            check_network_file(path / name)
     return opened
+
+
+def _check_unlisted(folder: Path, manifest: dict[str, Any]) -> None:
+    # Whoever reads one of these asks whether it is there, and shall not be told by a file that nothing vouches for.
+    for name in (SPLIT, MEASUREMENTS, HISTORY, LAYERS, CONTROL):
+        if name not in manifest["files"] and os.path.lexists(folder / name):
+            raise ArtifactError(f"{folder} has {name}, which its manifest does not list", f"remove {folder / name}")
+    if (folder / ENGINES).is_symlink():
+        raise ArtifactError(f"{folder / ENGINES} is a link: engines lie in the bundle", f"remove {folder / ENGINES}")

@@ -12,16 +12,19 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
-from edgexfer.core.bundle import Bundle
-from edgexfer.core.engines import ENGINES, rebuild_hint
+from edgexfer.core.bundle import ENGINES, Bundle
+from edgexfer.core.engines import rebuild_hint
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import explained_write, locked_folder, sha256_of_bytes, write_file
+from edgexfer.core.plain_files import read_plain
 
 CHOICE = "chosen.json"
 _CHOICE_VERSION = 2
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ def read_choice(bundle: Bundle) -> EngineChoice | None:
         ArtifactError: `chosen.json` is damaged or of another format_version.
     """
     path = bundle.folder / ENGINES / CHOICE
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_plain(path, _MOST_BYTES))
         version, models = content["format_version"], content["models"]
         choice = _choice(content, bundle) if version in (1, _CHOICE_VERSION) else None
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:

@@ -2,7 +2,7 @@
 
 Beside the engines lies `timing-<16 digits>.cache`: what the builder measured of its kernels, so that the next build of
 a similar network takes seconds. It is named after engine version, device and compute capability; its first
-line is the SHA-256 of the rest, and where they do not match it is not used.
+line is this device's seal of the rest, and where they do not match it is not used.
 """
 
 from __future__ import annotations
@@ -15,17 +15,24 @@ import secrets
 import shutil
 from pathlib import Path
 
-from edgexfer.core.bundle import Bundle
-from edgexfer.core.engines import ENGINE, ENGINES, EngineKey, check_engine, key_of
+from edgexfer.core.bundle import ENGINES, Bundle
+from edgexfer.core.device_state import is_sealed, make_device_key, seal
+from edgexfer.core.engines import ENGINE, EngineKey, check_engine, key_of, write_seal
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import explained_write, locked_folder, replace_folder, sha256_of_bytes, sync_tree, write_file
-from edgexfer.core.manifest import MANIFEST, write_manifest
+from edgexfer.core.manifest import MANIFEST, MOST_MANIFEST_BYTES, write_manifest
+from edgexfer.core.plain_files import read_plain
+
+_CACHE_SEALED_AS = "timing cache"
+_MOST_CACHE_BYTES = 1 << 30
 
 log = logging.getLogger(__name__)
 
 
 def check_writable(bundle: Bundle) -> None:
     """Makes the folder of the engines and writes into it: a build takes minutes and shall not fail at its end.
+
+    The device's key, with which it vouches for them, is made here too.
 
     Raises:
         EdgexferError: it cannot be written.
@@ -36,6 +43,7 @@ def check_writable(bundle: Bundle) -> None:
         engines.mkdir(exist_ok=True)
         probe.touch()
         probe.unlink(missing_ok=True)
+    make_device_key()
 
 
 def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: float, replace: bool = False) -> Path:
@@ -65,6 +73,8 @@ def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: 
             try:
                 (stage / ENGINE).write_bytes(data)
                 write_manifest(stage, "engine", {"key": key.to_json(), "build_seconds": round(build_seconds, 3)})
+                make_device_key()
+                write_seal(stage)
                 _move_in(stage, out, bundle, key, replace=replace)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
@@ -90,11 +100,11 @@ def read_timing_cache(bundle: Bundle, key: EngineKey) -> bytes | None:
     """Returns what the builder measured on this machine, None where there is nothing or it is damaged."""
     path = bundle.folder / ENGINES / _timing_cache(key)
     try:
-        digest, _, data = path.read_bytes().partition(b"\n")
-    except OSError:
+        found, _, data = read_plain(path, _MOST_CACHE_BYTES).partition(b"\n")
+    except (OSError, ValueError):
         return None
-    if digest.decode("ascii", "replace") != sha256_of_bytes(data):
-        log.warning("%s is damaged and is made anew", path)
+    if not is_sealed(_CACHE_SEALED_AS, data, found.decode("ascii", "replace")):
+        log.warning("%s is damaged, or of another device, and is made anew", path)
         return None
     return data
 
@@ -106,8 +116,9 @@ def write_timing_cache(bundle: Bundle, key: EngineKey, data: bytes) -> None:
         EdgexferError: the bundle's folder cannot be written.
     """
     path = bundle.folder / ENGINES / _timing_cache(key)
+    make_device_key()
     with locked_folder(path.parent):
-        write_file(path, sha256_of_bytes(data).encode() + b"\n" + data)
+        write_file(path, f"{seal(_CACHE_SEALED_AS, data)}\n".encode() + data)
 
 
 def _timing_cache(key: EngineKey) -> str:
@@ -155,7 +166,7 @@ def _is_stale(path: Path, key: EngineKey) -> bool:
     if not re.fullmatch(r"[0-9a-f]{64}", path.name):
         return False  # not ours
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = json.loads(read_plain(path / MANIFEST, MOST_MANIFEST_BYTES))
     except (OSError, ValueError, RecursionError):
         return True
     found = key_of(manifest) if isinstance(manifest, dict) else None

@@ -2,9 +2,11 @@
 
     engine.bin        the compiled network; executable code, so nothing is loaded that the manifest does not vouch for
     manifest.json     kind "engine": the EngineKey in full as `key`, the engine's SHA-256, `build_seconds`
+    seal              the manifest's digest, sealed with this device's key (edgexfer/core/device_state.py)
 
 The name of the folder is the SHA-256 of everything that decides whether an engine fits. A folder whose manifest
-holds another key than its name says was made for another machine or model: it is never loaded. How engines get there
+holds another key than its name says was made for another machine or model: it is never loaded. Neither is one without
+this device's seal: a bundle may come from a stranger, with an engine in it that fits. How engines get there
 is in edgexfer/core/engine_store.py. What `build` chose among them is in edgexfer/core/engine_choice.py.
 """
 
@@ -16,14 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.bundle import Bundle
+from edgexfer.core.bundle import ENGINES, Bundle
+from edgexfer.core.device_state import is_sealed, seal
 from edgexfer.core.errors import ArtifactError, SettingsError
-from edgexfer.core.files import locked_folder, sha256_of_bytes
-from edgexfer.core.manifest import MANIFEST, read_manifest_and
+from edgexfer.core.files import locked_folder, sha256_of_bytes, write_file
+from edgexfer.core.manifest import MANIFEST, MOST_MANIFEST_BYTES, read_manifest, read_manifest_and
+from edgexfer.core.plain_files import read_plain
 from edgexfer.core.toml import from_table
 
-ENGINES = "engines"
 ENGINE = "engine.bin"
+SEAL = "seal"
+SEALED_AS = "engine"
+_SEAL_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,11 @@ def _checked(bundle: Bundle, key: EngineKey, wanted: str | None) -> tuple[dict[s
             f"foreign engine in {folder}: it was built for something else ({'; '.join(_differences(found, key))})",
             rebuild_hint(bundle),
         )
+    if not is_sealed(SEALED_AS, manifest["digest"].encode(), read_seal(folder)):
+        raise ArtifactError(
+            f"the engine {folder} was not built by this user on this device: nothing vouches for it",
+            rebuild_hint(bundle),
+        )
     return manifest, content
 
 
@@ -134,6 +145,16 @@ def load_engine(bundle: Bundle, key: EngineKey) -> bytes | None:
     with locked_folder(folder.parent, shared=True):
         found = _checked(bundle, key, ENGINE)
     return None if found is None else found[1]
+
+
+def write_seal(folder: Path) -> None:
+    """Vouches for the engine in `folder`, whose manifest is written, with this device's key, which is there.
+
+    Raises:
+        EdgexferError: others than its owner can read the key.
+    """
+    digest = read_manifest(folder, "engine")["digest"]
+    write_file(folder / SEAL, f"{seal(SEALED_AS, digest.encode())}\n")
 
 
 def describe_engine(bundle: Bundle, key: EngineKey, *, reused: bool, reason: str) -> BuiltEngine:
@@ -165,12 +186,20 @@ def rebuild_hint(bundle: Bundle) -> str:
     return f"edgexfer build {bundle.folder} --rebuild"
 
 
+def read_seal(folder: Path) -> str:
+    """Returns the seal of the engine in `folder`, whoever made it; "" where it has none."""
+    try:
+        return read_plain(folder / SEAL, _SEAL_BYTES).decode("ascii", "replace").strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def _recorded_keys(bundle: Bundle) -> list[EngineKey]:
     # What is told here explains and loads nothing, so files are not checked; what cannot be read has nothing to say.
     keys = []
     for path in sorted((bundle.folder / ENGINES).glob(f"*/{MANIFEST}")):
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(read_plain(path, MOST_MANIFEST_BYTES))
         except (OSError, ValueError, RecursionError):
             continue
         found = key_of(manifest) if isinstance(manifest, dict) else None

@@ -26,6 +26,8 @@ Estimator = Literal["min_max", "mean_min_max", "quantile", "histogram"]
 FloatType = Literal["float32", "float16"]
 PRECISIONS = ("float32", "float16", "int8-depthwise-float16", "int8")
 """What a network may compute in, the most precise first."""
+MOST_THREADS = 1024
+"""Of one inference: more than any CPU has, and few enough to be started."""
 ALIASES = {"jetson": "jetson-orin-nano"}
 """Names that stand for another profile; whoever is given one is told so (`meaning_of`)."""
 

@@ -41,7 +41,7 @@ def check_target(target: Target, where: str) -> None:
     if not 0 <= target.max_drop <= 1:
         raise SettingsError(f"{where}: max_drop is {target.max_drop}, expected a fraction between 0 and 1")
     _check_rivals(target, where)
-    _check_host(target.host, where)
+    check_host(target.host, where)
     _check_versions(target, where)
     _check_precision(target, where)
     _check_types(target, where)
@@ -79,7 +79,12 @@ def _check_rivals(target: Target, where: str) -> None:
         )
 
 
-def _check_host(host: dict[str, Any], where: str) -> None:
+def check_host(host: dict[str, Any], where: str) -> None:
+    """Checks what a profile says of the machine; see `Target.host`.
+
+    Raises:
+        SettingsError: an unknown key, or a value of another type or form.
+    """
     known = (*_HOST_LISTS, *_HOST_TEXTS)
     for key, value in host.items():
         if key not in known:

@@ -25,7 +25,7 @@ from edgexfer.gate.measure.evaluate import evaluate
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.measured import Measured, read_measured
 from edgexfer.runtime.chosen import chosen_here
-from edgexfer.runtime.classifier import backend_for
+from edgexfer.runtime.open_here import backend_for
 
 FORMAT_VERSION = 2
 BENCH_SECONDS = 6.0

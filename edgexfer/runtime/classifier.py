@@ -21,23 +21,22 @@ from typing import TYPE_CHECKING, Literal, NoReturn, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexfer.backends import Backend, find_backend, missing_here
-from edgexfer.core.bundle import Bundle, open_bundle
-from edgexfer.core.errors import BackendError, ImageError, MissingPartError, SettingsError
+from edgexfer.core.bundle import Bundle
+from edgexfer.core.errors import BackendError, ImageError, SettingsError
 from edgexfer.core.prediction import Prediction
 from edgexfer.core.preprocess import Preprocess, Source, pixels
 from edgexfer.core.threads import ahead_in_threads, cpu_count
-from edgexfer.runtime.chosen import chosen_here
+from edgexfer.runtime.open_here import open_here
 from edgexfer.runtime.opened import Opened, Watcher
 from edgexfer.runtime.swap import check_answers, check_labels
-from edgexfer.runtime.watchdog import TimedSession
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+    from edgexfer.trust.public_keys import Trust
+
 _Decoded = tuple[Source, Preprocess, NDArray[np.uint8]]
 """An image, what its pixels were made by, and those."""
-_SIMULATE = 'simulate it on the CPU: load(bundle, backend="ort"), or --backend ort on the command line'
 
 
 def load(
@@ -47,20 +46,24 @@ def load(
     threads: int | None = None,
     timeout_s: float | None = None,
     watch: Watcher | None = None,
+    trust: Trust | None = None,
 ) -> Classifier:
     """Opens a bundle on this machine and runs it once, so that the first prediction is as fast as any.
 
     Args:
-        bundle: folder of the bundle (every file is checked against its digest), or one that is open.
+        bundle: folder of the bundle or a zip of it (every file is checked against its digest), or one that is open.
         backend: the engine to run it with; None for the one that `edgexfer build` chose on this machine, else the one
             its target names. "ort" simulates a bundle of another engine on the CPU: same classes, another latency.
         threads: CPU threads of one inference, 1 or more; None for what the target says.
         timeout_s: seconds that the engine may take for one call, be it one image or one batch; None waits for as long
             as it takes. Opening the bundle and decoding images are not counted.
         watch: an `edgexfer.Watch` that counts what is predicted; None for nothing.
+        trust: a file with public keys, or several, or such keys: only what one of their owners has signed is opened,
+            and nothing older than what this device has opened under that name (docs/security.md). None for anyone's.
 
     Raises:
-        ArtifactError: not a bundle, damaged, tampered with or of another version.
+        ArtifactError: not a bundle, damaged, tampered with or of another version; with `trust` also one that is
+            unsigned, signed by others, or older.
         MissingPartError: the engine is not installed here.
         SettingsError: an unknown backend, threads below 1, or a timeout_s that is no time.
         BackendError: the engine refuses the model.
@@ -70,35 +73,12 @@ def load(
     if timeout_s is not None and not 0 < timeout_s < math.inf:
         raise SettingsError(f"timeout_s is {timeout_s}, expected more than 0 seconds, or None to wait")
     # swap() opens the next bundle in the same way: what `load` is told about the first holds for it, too.
-    reopen = partial(_open, backend=backend, threads=threads, timeout_s=timeout_s, watch=watch)
+    reopen = partial(open_here, backend=backend, threads=threads, timeout_s=timeout_s, watch=watch, trust=trust)
     opened = reopen(bundle)
+    opened.accept()
     if watch is not None:
         watch.begin(opened.bundle)
     return Classifier(opened, reopen, watch)
-
-
-def _open(
-    bundle: str | Path | Bundle,
-    *,
-    backend: str | None,
-    threads: int | None,
-    timeout_s: float | None,
-    watch: Watcher | None,
-) -> Opened:
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    choice = chosen_here(opened, backend)
-    if choice is not None:
-        opened, backend = opened.at(choice.precision), choice.backend
-    session = backend_for(opened, backend).open_session(opened, threads=threads)
-    try:
-        preprocess = opened.preprocess
-        session.run(np.zeros((1, preprocess.height, preprocess.width, 3), np.uint8))
-    except BaseException:
-        session.close()
-        raise
-    if timeout_s is not None:
-        session = TimedSession(session, timeout_s)
-    return Opened(opened, session, backend or opened.target.backend, watch)
 
 
 class Classifier:
@@ -264,6 +244,7 @@ class Classifier:
                 if not other_labels:
                     check_labels(self.bundle, new.bundle)
                 check_answers(new)
+                new.accept()
                 before = self._replace(new)
             except BaseException:
                 new.close()
@@ -328,41 +309,3 @@ class Classifier:
 
     def __repr__(self) -> str:
         return f"Classifier({str(self.bundle.folder)!r}, {len(self.labels)} labels)"
-
-
-def backend_for(bundle: Bundle, wanted: str | None = None, *, otherwise: str = _SIMULATE) -> Backend:
-    """Returns the backend that runs `bundle` here: `wanted`, or the one its target names.
-
-    Args:
-        bundle: any.
-        wanted: name of another backend than the target's.
-        otherwise: what the user can do where it is not here, for the error's hint.
-
-    Raises:
-        MissingPartError: it is not installed here, or no such backend is known.
-        SettingsError: `wanted` is unknown.
-    """
-    target = bundle.target
-    name = wanted or target.backend
-    try:
-        backend = find_backend(name)
-    except SettingsError as error:
-        if wanted is not None:
-            raise
-        raise MissingPartError(
-            f"{bundle.folder} is made for '{name}' (target '{target.name}'), and this edgexfer has no such backend",
-            otherwise,
-        ) from error
-    reason = backend.missing()
-    if reason is not None:
-        raise MissingPartError(f"{bundle.folder} cannot run here: {reason}", _instead(bundle, name, otherwise))
-    return backend
-
-
-def _instead(bundle: Bundle, missing: str, otherwise: str) -> str:
-    """Returns what to do where the backend `missing` is not here: another that runs the same file, or `otherwise`."""
-    target = bundle.target
-    rivals = [name for name in target.rivals if missing == target.backend and missing_here(name) is None]
-    if rivals:
-        return f"or let `edgexfer build {bundle.folder}` take {rivals[0]}, which is here"
-    return "" if missing in ("ort", *target.rivals) else otherwise

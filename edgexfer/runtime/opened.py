@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,17 +57,37 @@ class Opened:
         known_from: the score below which a prediction is `unknown`, or None.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, backend: str, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: Session,
+        backend: str,
+        watcher: Watcher | None = None,
+        accept: Callable[[], None] | None = None,
+    ) -> None:
         self.bundle = bundle
         self.backend = backend
         self.session = session
         self.preprocess = bundle.preprocess
         self.known_from = bundle.known_from
-        self._watcher = watcher
+        self._watcher, self._accept = watcher, accept
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._inside = 0
         self._closed = False
+
+    def accept(self) -> None:
+        """Remembers that a signed bundle was opened, so that none older is; does nothing for one that nobody checked.
+
+        Raises:
+            ArtifactError: another process has opened a newer one meanwhile.
+        """
+        if self._accept is not None:
+            try:
+                self._accept()
+            except BaseException:
+                self.close()
+                raise
 
     def enter(self) -> bool:
         """Lends it to the calling thread, until a `with` on it ends; returns False where it is closed.

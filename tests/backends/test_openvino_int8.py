@@ -29,7 +29,7 @@ def executed(bundle: Bundle, images: int) -> list[tuple[str, str]]:
     with load(bundle, backend="openvino", threads=1) as classifier:
         pixels, _ = bundle.references()
         classifier.probabilities(pixels[:images])
-        network = classifier._session._networks[1 if images == 1 else -1]  # type: ignore[attr-defined]
+        network = classifier._opened.session._networks[1 if images == 1 else -1]  # type: ignore[attr-defined]
         operators: list[Any] = network._compiled.get_runtime_model().get_ordered_ops()
         told = [operator.get_rt_info() for operator in operators]
         return [(info["layerType"].astype(str), info["runtimePrecision"].astype(str)) for info in told]

@@ -26,7 +26,7 @@ from edgexfer.core.engine_build import Compiled, keep_or_build
 from edgexfer.core.engines import BuiltEngine, EngineKey, load_engine
 from edgexfer.core.errors import BackendError, SettingsError
 from edgexfer.core.layer_times import LayerTime
-from edgexfer.core.target import options_for
+from edgexfer.core.target import MOST_THREADS, options_for
 from edgexfer.core.threads import Progress
 from edgexfer.core.toml import from_table
 
@@ -144,8 +144,8 @@ def _threads(bundle: Bundle, threads: int | None) -> dict[str, str]:
         # What is to be left to other programs does not depend on the engine; the other options are the other engine's.
         own = {"threads": target.options["threads"]}
         options = from_table(_Options, own, f"options of target '{target.name}'")
-    if options.threads < 0:
-        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 or more")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise SettingsError(f"threads of target '{target.name}' is {options.threads}, expected 0 to {MOST_THREADS}")
     wanted = options.threads if threads is None else threads
     return {"INFERENCE_NUM_THREADS": str(wanted)} if wanted else {}
 
