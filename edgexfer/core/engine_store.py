@@ -16,10 +16,11 @@ import shutil
 from pathlib import Path
 
 from edgexfer.core.bundle import Bundle
-from edgexfer.core.engines import ENGINE, ENGINES, EngineKey, check_engine, key_of
+from edgexfer.core.engines import ENGINE, ENGINES, LOCK_S, EngineKey, check_engine, key_of
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.files import explained_write, locked_folder, replace_folder, sha256_of_bytes, sync_tree, write_file
+from edgexfer.core.files import explained_write, locked_folder, sha256_of_bytes, write_file
 from edgexfer.core.manifest import MANIFEST, write_manifest
+from edgexfer.core.replace import replace_folder, sync_folder, sync_tree
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: 
     out = bundle.folder / ENGINES / key.digest
     with explained_write(out):
         out.parent.mkdir(exist_ok=True)
-        with locked_folder(out.parent) as locked:
+        with locked_folder(out.parent, wait_s=LOCK_S) as locked:
             if not replace and _is_sound(bundle, key):
                 return out
             stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
@@ -75,14 +76,14 @@ def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: 
 
 def tidy_engines(bundle: Bundle, key: EngineKey) -> None:
     """Removes what `key`'s engine has replaced, and leftovers of processes that were killed; as far as it may."""
-    with locked_folder(bundle.folder / ENGINES) as locked:
+    with locked_folder(bundle.folder / ENGINES, wait_s=LOCK_S) as locked:
         if locked:
             _remove_stale(bundle.folder / ENGINES, key)
 
 
 def remove_engine(folder: Path) -> None:
     """Removes an engine that nobody will open; as far as it may."""
-    with locked_folder(folder.parent):
+    with locked_folder(folder.parent, wait_s=LOCK_S):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -106,7 +107,7 @@ def write_timing_cache(bundle: Bundle, key: EngineKey, data: bytes) -> None:
         EdgexferError: the bundle's folder cannot be written.
     """
     path = bundle.folder / ENGINES / _timing_cache(key)
-    with locked_folder(path.parent):
+    with locked_folder(path.parent, wait_s=LOCK_S):
         write_file(path, sha256_of_bytes(data).encode() + b"\n" + data)
 
 
@@ -126,6 +127,7 @@ def _move_in(stage: Path, out: Path, bundle: Bundle, key: EngineKey, *, replace:
             if _is_sound(bundle, key):  # where there are no locks another process may be quicker by this moment
                 return
         else:
+            sync_folder(out.parent)
             return
     replace_folder(stage, out)
 

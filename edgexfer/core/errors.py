@@ -7,6 +7,7 @@
     |-- ArtifactError(ValueError)     a checkpoint or bundle is damaged, foreign or of another version
     |-- MissingPartError(ImportError) a package or a file that this step needs is not installed
     |-- BackendError(RuntimeError)    an inference engine refused the model
+    |-- BusyError(RuntimeError)       another process is at work on the same thing
     `-- RemoteError(RuntimeError)     a device that cannot be reached, or that refuses what it was asked
 
 The command line prints message and hint and exits with code 2; any other exception is a bug of
@@ -58,6 +59,10 @@ class MissingPartError(EdgexferError, ImportError):
 
 class BackendError(EdgexferError, RuntimeError):
     """An inference engine that refused to open or to run the model."""
+
+
+class BusyError(EdgexferError, RuntimeError):
+    """Another process works on what this one wants to change; the message says which, and since when."""
 
 
 class RemoteError(EdgexferError, RuntimeError):
