@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edgexfer.core.errors import ArtifactError, EdgexferError
-from edgexfer.train.loop import trainer_state as module
 from edgexfer.train.loop.trainer_state import SafetensorsIO, load_state, save_state
 
 pytestmark = pytest.mark.train

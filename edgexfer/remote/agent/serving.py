@@ -49,13 +49,13 @@ class Agent:
         with suppress(ConnectionError):  # the main thread meets it too, and leaves
             self.send({"is": "line", "stream": stream}, text)
 
-    def wait(self) -> None:
-        """Says once that another run is in the way; raises where nobody waits any more."""
+    def wait(self, holder: str) -> None:
+        """Says once that another run is in the way, and which; raises where nobody waits any more."""
         if self.children.closed:
             raise RefusalError("the connection ended")
         if not self._waits:
             self._waits = True
-            self.send({"is": "news"}, b"another run is at work there; waiting for its end")
+            self.send({"is": "news"}, f"another run is at work there ({holder}); waiting for its end".encode())
 
     def leave(self) -> None:
         """Kills what runs, removes what is unfinished, and ends the process; from any thread, and once."""
