@@ -39,7 +39,7 @@ def held_place(out: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         BusyError: another process, or thread, holds it, and did so for `wait_s`.
         EdgexferError: nothing can be written there.
     """
-    place = str(out.absolute())
+    place = f"{os.getpid()} {out.absolute()}"  # a child of fork() has this memory, and not the right
     held: set[str] = _mine.__dict__.setdefault("held", set())
     if place in held:
         yield

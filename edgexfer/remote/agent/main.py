@@ -84,7 +84,7 @@ def _listen(agent: Agent, frames: queue.Queue[Frame], silence_s: float) -> None:
                 frames.put(frame)
                 continue
             with suppress(ConnectionError):  # the main thread meets it too, and leaves
-                agent.send({"is": "beat"})
+                agent.beat()
 
 
 def _answer(agent: Agent, frame: Frame) -> None:
