@@ -51,8 +51,8 @@ PIN := $(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-has
   --custom-compile-command "make pins" pyproject.toml
 pins: $(READY) ## pins/*.txt with hashes, from constraints.txt; asks the package index
 	$(PIN) --extra cpu -o pins/device.txt
-	$(PIN) --extra cpu --extra openvino --extra report -o pins/device-openvino.txt
-	$(PIN) --extra train --extra openvino --extra pretrain --extra stream --extra sweep --extra trackers -o pins/train.txt
+	$(PIN) --extra cpu --extra openvino --extra report --extra sign -o pins/device-openvino.txt
+	$(PIN) --extra train --extra openvino --extra pretrain --extra sign --extra stream --extra sweep --extra trackers -o pins/train.txt
 
 audit: $(READY) ## known vulnerabilities of what is pinned; asks the package index's list of advisories
 	$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip -r pins/device.txt

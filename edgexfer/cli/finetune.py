@@ -161,9 +161,12 @@ def finetune(
     wanted = {**_table(config), **given}
     begun = Begun(val, start, unlabeled, settings.group)
     check_target(target, settings.backbone)
+    from edgexfer.train.interrupted import is_finished
+
+    finished = record_of(run).exists() and is_finished(run)
     if resume:
         begun = as_begun(run, wanted, begun)
-    elif record_of(run).exists() and not overwrite:
+    elif record_of(run).exists() and not overwrite and not finished:
         replacing = " --overwrite" if run.exists() else ""
         raise EdgexferError(
             f"{record_of(run).parent} holds an interrupted run",
@@ -174,7 +177,7 @@ def finetune(
 
         check_asked(wanted, data, start, unlabeled)
     profile = None if target is None else named_target(target)
-    check_at_once(data, begun, run, settings.backbone, overwrite=overwrite)
+    check_at_once(data, begun, run, settings.backbone, overwrite=overwrite or (resume and finished))
     tracked = tracking_of(logger, tracking)
     from edgexfer.train.backbones import AUTO
 

@@ -69,6 +69,8 @@ def as_begun(run: Path, wanted: dict[str, Any], given: Begun) -> Begun:
         SettingsError: something is given that the run does not have: it would be ignored.
     """
     if not record_of(run).exists():
+        if record_of(run).parent.is_dir() and not run.exists():
+            return given  # killed before anything was learned: the stage begins anew
         if run.exists():
             raise EdgexferError(f"{run} is finished: there is nothing to resume", "begin anew with --overwrite")
         raise EdgexferError(

@@ -47,7 +47,7 @@ from edgexfer.core.errors import EdgexferError, did_you_mean
 
 _MAKE, _USE, _KNOW = "Make", "Use and measure", "Look things up"
 _OUR_BUG = 70
-_SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="edgexfer",

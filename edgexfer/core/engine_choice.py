@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgexfer.core.bundle import ENGINES, Bundle
-from edgexfer.core.engines import rebuild_hint
+from edgexfer.core.engines import LOCK_S, rebuild_hint
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import explained_write, locked_folder, sha256_of_bytes, write_file
 from edgexfer.core.plain_files import read_plain
@@ -99,7 +99,7 @@ def write_choice(bundle: Bundle, choice: EngineChoice, *, reason: str) -> None:
     path = bundle.folder / ENGINES / CHOICE
     with explained_write(path):
         path.parent.mkdir(exist_ok=True)
-    with locked_folder(path.parent):
+    with locked_folder(path.parent, wait_s=LOCK_S):
         write_file(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 

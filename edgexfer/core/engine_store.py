@@ -17,11 +17,12 @@ from pathlib import Path
 
 from edgexfer.core.bundle import ENGINES, Bundle
 from edgexfer.core.device_state import is_sealed, make_device_key, seal
-from edgexfer.core.engines import ENGINE, EngineKey, check_engine, key_of, write_seal
+from edgexfer.core.engines import ENGINE, LOCK_S, EngineKey, check_engine, key_of, write_seal
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.files import explained_write, locked_folder, replace_folder, sha256_of_bytes, sync_tree, write_file
+from edgexfer.core.files import explained_write, locked_folder, sha256_of_bytes, write_file
 from edgexfer.core.manifest import MANIFEST, MOST_MANIFEST_BYTES, write_manifest
 from edgexfer.core.plain_files import read_plain
+from edgexfer.core.replace import replace_folder, sync_folder, sync_tree
 
 _CACHE_SEALED_AS = "timing cache"
 _MOST_CACHE_BYTES = 1 << 30
@@ -65,7 +66,7 @@ def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: 
     out = bundle.folder / ENGINES / key.digest
     with explained_write(out):
         out.parent.mkdir(exist_ok=True)
-        with locked_folder(out.parent) as locked:
+        with locked_folder(out.parent, wait_s=LOCK_S) as locked:
             if not replace and _is_sound(bundle, key):
                 return out
             stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
@@ -85,14 +86,14 @@ def store_engine(bundle: Bundle, key: EngineKey, data: bytes, *, build_seconds: 
 
 def tidy_engines(bundle: Bundle, key: EngineKey) -> None:
     """Removes what `key`'s engine has replaced, and leftovers of processes that were killed; as far as it may."""
-    with locked_folder(bundle.folder / ENGINES) as locked:
+    with locked_folder(bundle.folder / ENGINES, wait_s=LOCK_S) as locked:
         if locked:
             _remove_stale(bundle.folder / ENGINES, key)
 
 
 def remove_engine(folder: Path) -> None:
     """Removes an engine that nobody will open; as far as it may."""
-    with locked_folder(folder.parent):
+    with locked_folder(folder.parent, wait_s=LOCK_S):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -117,7 +118,7 @@ def write_timing_cache(bundle: Bundle, key: EngineKey, data: bytes) -> None:
     """
     path = bundle.folder / ENGINES / _timing_cache(key)
     make_device_key()
-    with locked_folder(path.parent):
+    with locked_folder(path.parent, wait_s=LOCK_S):
         write_file(path, f"{seal(_CACHE_SEALED_AS, data)}\n".encode() + data)
 
 
@@ -137,6 +138,7 @@ def _move_in(stage: Path, out: Path, bundle: Bundle, key: EngineKey, *, replace:
             if _is_sound(bundle, key):  # where there are no locks another process may be quicker by this moment
                 return
         else:
+            sync_folder(out.parent)
             return
     replace_folder(stage, out)
 

@@ -30,6 +30,8 @@ ENGINE = "engine.bin"
 SEAL = "seal"
 SEALED_AS = "engine"
 _SEAL_BYTES = 80
+LOCK_S = 120.0
+"""How long to wait for another process at the engines: each holds them for as long as a file takes to be written."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def find_engine(bundle: Bundle, key: EngineKey) -> Path | None:
         ArtifactError: there is one, but it is damaged, was tampered with, or was built for another key and put there.
     """
     folder = bundle.folder / ENGINES / key.digest
-    with locked_folder(folder.parent, shared=True):
+    with locked_folder(folder.parent, shared=True, wait_s=LOCK_S):
         return folder if check_engine(bundle, key) is not None else None
 
 
@@ -142,7 +144,7 @@ def load_engine(bundle: Bundle, key: EngineKey) -> bytes | None:
         ArtifactError: as `find_engine`.
     """
     folder = bundle.folder / ENGINES / key.digest
-    with locked_folder(folder.parent, shared=True):
+    with locked_folder(folder.parent, shared=True, wait_s=LOCK_S):
         found = _checked(bundle, key, ENGINE)
     return None if found is None else found[1]
 
@@ -164,7 +166,7 @@ def describe_engine(bundle: Bundle, key: EngineKey, *, reused: bool, reason: str
         ArtifactError: it is not there, or as `find_engine`.
     """
     folder = bundle.folder / ENGINES / key.digest
-    with locked_folder(folder.parent, shared=True):
+    with locked_folder(folder.parent, shared=True, wait_s=LOCK_S):
         manifest = check_engine(bundle, key)
     if manifest is None:
         raise ArtifactError(f"the engine {folder} is gone", f"edgexfer build {bundle.folder}")

@@ -8,6 +8,7 @@
     |-- MissingPartError(ImportError) a package or a file that this step needs is not installed
     |-- BackendError(RuntimeError)    an inference engine refused the model
     |-- EngineTimeoutError(TimeoutError)  an inference engine did not answer within the time it was given
+    |-- BusyError(RuntimeError)       another process is at work on the same thing
     `-- RemoteError(RuntimeError)     a device that cannot be reached, or that refuses what it was asked
 
 The command line prints message and hint and exits with code 2; any other exception is a bug of
@@ -62,6 +63,10 @@ class BackendError(EdgexferError, RuntimeError):
 
 class EngineTimeoutError(EdgexferError, TimeoutError):
     """An inference engine that did not answer within the time that the application gives it."""
+
+
+class BusyError(EdgexferError, RuntimeError):
+    """Another process works on what this one wants to change; the message says which, and since when."""
 
 
 class RemoteError(EdgexferError, RuntimeError):

@@ -15,16 +15,13 @@ import json
 import os
 import re
 import secrets
-import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgexfer.core.errors import EdgexferError
-from edgexfer.core.files import explained_write, lock_folder, replace_folder
-
-_LOCKED_WITHIN_S = 60.0
+from edgexfer.core.files import explained_write, lock_folder
+from edgexfer.core.replace import remove_tree, replace_folder
 
 
 @contextmanager
@@ -97,28 +94,45 @@ def _is_artifact(folder: Path) -> bool:
 
 @contextmanager
 def _beside(out: Path, kind: str) -> Iterator[Path]:
-    name = f".{out.name}.{secrets.token_hex(4)}"
-    folder, unlocked = out.with_name(f"{name}.{kind}"), out.with_name(f"{name}.new")
     with explained_write(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(out)
-        unlocked.mkdir()
-        descriptor = lock_folder(unlocked)
+        remove_leftovers(out)
+        folder, descriptor = _made_locked(out, kind)
         try:
-            # Under its name it is locked from the first moment on; the lock goes with the folder.
-            unlocked.rename(folder)
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(unlocked, ignore_errors=True)
+            remove_tree(folder)
             if descriptor is not None:
                 os.close(descriptor)
 
 
-def _remove_leftovers(out: Path) -> None:
+def _made_locked(out: Path, kind: str) -> tuple[Path, int | None]:
+    while True:
+        name = f".{out.name}.{secrets.token_hex(4)}"
+        folder, unlocked = out.with_name(f"{name}.{kind}"), out.with_name(f"{name}.new")
+        unlocked.mkdir()
+        descriptor = None
+        try:
+            descriptor = lock_folder(unlocked)
+            # Under its name it is locked from the first moment on; the lock goes with the folder.
+            unlocked.rename(folder)
+        except BaseException as error:
+            remove_tree(unlocked)
+            if descriptor is not None:
+                os.close(descriptor)
+            if not isinstance(error, FileNotFoundError):  # else another process took it for a leftover
+                raise
+        else:
+            return folder, descriptor
+
+
+def remove_leftovers(out: Path) -> None:
+    """Removes what killed processes left beside `out`; puts an old artifact back whose new one never came."""
     ours = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.(tmp|scratch|old|new)")
+    if not out.parent.is_dir():
+        return
     for path in sorted(out.parent.iterdir()):
-        if not ours.fullmatch(path.name) or not path.is_dir() or (path.suffix == ".new" and _is_fresh(path)):
+        if not ours.fullmatch(path.name) or not path.is_dir():
             continue
         descriptor = lock_folder(path, wait=False)
         if descriptor is None:
@@ -127,14 +141,16 @@ def _remove_leftovers(out: Path) -> None:
             if path.suffix == ".old" and not out.exists():
                 path.rename(out)
             else:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
         finally:
             os.close(descriptor)
 
 
-def _is_fresh(folder: Path) -> bool:
-    # Another process may be about to lock it.
+def remove_at_once(folder: Path, out: Path) -> None:
+    """Removes a folder beside `out`, which is whole or gone at every moment: it is renamed to a leftover first."""
+    gone = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
-        return abs(time.time() - folder.stat().st_mtime) < _LOCKED_WITHIN_S
+        folder.rename(gone)
     except OSError:
-        return True
+        gone = folder
+    remove_tree(gone)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from edgexfer.backends import builder_of, find_backend, missing_here
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.control import CONTROL
 from edgexfer.core.errors import ArtifactError, SettingsError, did_you_mean
+from edgexfer.core.held import held_place
 from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Precision, Target, load_calibration
 from edgexfer.core.threads import Progress
@@ -25,7 +27,7 @@ from edgexfer.flow.build import build
 from edgexfer.flow.choose import Choice, choose, judge
 from edgexfer.flow.hold import misses_limit
 from edgexfer.flow.on import OnDevice, build_on, deliver
-from edgexfer.flow.prune import prune, pruning_doubts
+from edgexfer.flow.prune import PATIENCE_S, prune, pruning_doubts
 from edgexfer.flow.ship import kept_candidates, write_shipped
 from edgexfer.flow.sparsify import sparsify, sparsity_doubts, sparsity_gain, target_for
 from edgexfer.flow.track import track_export
@@ -108,6 +110,7 @@ def export(
             is sent there only by those who ask for it.
 
     Raises:
+        BusyError: another process is at work on `out`, or for hours on the quantized checkpoint.
         EdgexferError: see `compress`, `train.export.export`, `evaluate` and `flow.on.build_on`.
     """
     refuse_existing(out, overwrite=overwrite)
@@ -115,7 +118,7 @@ def export(
     checkpoint = open_checkpoint(run)
     target = dataclasses.replace(target, precision=_asked(checkpoint, target, precision))
     # Begun before the training, so that a place that cannot be written to is told now and not minutes later.
-    with scratch_folder(out) as folder:
+    with ExitStack() as quantizing, held_place(out), scratch_folder(out) as folder:
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         if goal is not None:
@@ -126,6 +129,8 @@ def export(
         target = target_for(checkpoint, target)
         main, beside = checkpoint, None
         if checkpoint.quantization is None and target.precision not in _FLOATS:
+            # An export for another target may be making, or replacing, the same quantized checkpoint.
+            quantizing.enter_context(held_place(_sibling(checkpoint, target), wait_s=PATIENCE_S))
             main, beside = (
                 _quantized(checkpoint, target, data, epochs, device, accuracy_control, progress, tracking),
                 checkpoint,
@@ -136,6 +141,7 @@ def export(
         if beside is not None and controls and misses_limit(main, bundle, where):
             main = hold_accuracy(main, beside, target, data=data, progress=progress)
             bundle = write_bundle(main, target, folder / out.name, beside=beside, data=data, overwrite=True)
+        quantizing.close()
         partial = bool(checkpoint.earlier_rows())  # what it went on with may show few of its classes
         log.info("measuring %s on held-out images", " and ".join(reversed(bundle.candidates)))
         if on:
@@ -172,7 +178,7 @@ def _quantized(
     tracked: Tracking,
 ) -> Checkpoint:
     """Returns the quantized sibling of a float checkpoint: the one that is there where it fits, else a new one."""
-    where = checkpoint.folder.with_name(f"{checkpoint.folder.name}.int8-{target.dialect}")
+    where = _sibling(checkpoint, target)
     if where.exists() and epochs is None:
         try:
             there = open_checkpoint(where)
@@ -201,6 +207,10 @@ def _quantized(
         progress=progress,
         tracked=tracked,
     )
+
+
+def _sibling(checkpoint: Checkpoint, target: Target) -> Path:
+    return checkpoint.folder.with_name(f"{checkpoint.folder.name}.int8-{target.dialect}")
 
 
 def _measured_here(

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgexfer.backends import check_layer_timer, find_backend, layer_timer_of, why_no_layer_timer
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, BackendError
+from edgexfer.core.held import held_place
 from edgexfer.core.target import Target
 from edgexfer.flow.race import race
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
@@ -24,6 +25,7 @@ from edgexfer.train.prune.stand_ins import Engine, Engines
 log = logging.getLogger(__name__)
 
 _FLOATS = ("float32", "float16")
+PATIENCE_S = 4 * 3600.0
 
 
 def prune(
@@ -62,22 +64,24 @@ def prune(
     if goal.measure == "latency":
         check_layer_timer(target)
     place = pruned_place(checkpoint.folder, goal, target) if out is None else out
-    if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engines)) is not None:
-        log.info("taking the pruned checkpoint %s, which was made from this run before", place)
-        return there
-    return prune_checkpoint(
-        checkpoint,
-        target,
-        goal,
-        place,
-        engines=engines,
-        data=data,
-        epochs=epochs,
-        device=device,
-        overwrite=overwrite or out is None,
-        progress=progress,
-        tracked=tracked,
-    )
+    # Two exports of one run want the same pruned checkpoint: the second takes what the first has made.
+    with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
+        if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engines)) is not None:
+            log.info("taking the pruned checkpoint %s, which was made from this run before", place)
+            return there
+        return prune_checkpoint(
+            checkpoint,
+            target,
+            goal,
+            place,
+            engines=engines,
+            data=data,
+            epochs=epochs,
+            device=device,
+            overwrite=overwrite or out is None,
+            progress=progress,
+            tracked=tracked,
+        )
 
 
 def engines_here(target: Target) -> Engines | None:

@@ -17,7 +17,9 @@ from typing import Any
 from edgexfer.backends import find_backend, missing_here, why_no_layer_timer
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, EdgexferError
+from edgexfer.core.held import held_place
 from edgexfer.core.target import Target
+from edgexfer.flow.prune import PATIENCE_S
 from edgexfer.flow.race import race
 from edgexfer.gate.judge.compare import compare
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
@@ -61,20 +63,22 @@ def sparsify(
     """
     checkpoint = open_checkpoint(run)
     place = sparse_place(checkpoint.folder, sparsity) if out is None else out
-    if out is None and (there := _made_before(place, checkpoint, sparsity, epochs)) is not None:
-        log.info("taking the sparse checkpoint %s, which was made from this run before", place)
-        return there
-    return sparsify_checkpoint(
-        checkpoint,
-        sparsity,
-        place,
-        data=data,
-        epochs=epochs,
-        device=device,
-        overwrite=overwrite or out is None,
-        progress=progress,
-        tracked=tracked,
-    )
+    # Two exports of one run want the same sparse checkpoint: the second takes what the first has made.
+    with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
+        if out is None and (there := _made_before(place, checkpoint, sparsity, epochs)) is not None:
+            log.info("taking the sparse checkpoint %s, which was made from this run before", place)
+            return there
+        return sparsify_checkpoint(
+            checkpoint,
+            sparsity,
+            place,
+            data=data,
+            epochs=epochs,
+            device=device,
+            overwrite=overwrite or out is None,
+            progress=progress,
+            tracked=tracked,
+        )
 
 
 def _made_before(place: Path, checkpoint: Checkpoint, sparsity: Sparsity, epochs: int | None) -> Checkpoint | None:

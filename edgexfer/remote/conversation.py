@@ -15,7 +15,11 @@ from edgexfer.remote.wire import Frame
 
 OLDEST = (3, 10)
 _START_S = 60.0
+_HELLO_S = 180.0
+"""From Python's first word to the agent's: it may have to wait for another agent at the store."""
 _BEAT_S = 5.0
+_PATIENCE = 4.0
+"""This side waits so many times longer than the agent does: a board that swaps is slow, and not dead."""
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +56,10 @@ class Conversation:
         """
         self._check_python(self._first().header["version"])
         self._link.write(agent_source(silence_s))
-        hello = self.receive()
-        self._link.keep_alive(min(_BEAT_S, silence_s / 4))
+        hello = self._judge(
+            self._within(_HELLO_S, "has started Python but no agent", "is its disk full, or stuck? look there")
+        )
+        self._link.keep_alive(min(_BEAT_S, silence_s / 4), _PATIENCE * silence_s)
         return {key: value for key, value in hello.header.items() if key != "is"}
 
     def ask(self, header: dict[str, Any], payload: bytes = b"") -> dict[str, Any]:
@@ -113,19 +119,31 @@ class Conversation:
         return frame
 
     def _first(self) -> Frame:
-        try:
-            frame = self._link.receive(CONNECT_S + _START_S)
-        except queue.Empty:
-            raise RemoteError(
-                f"{self.host} let us in but starts no Python within {_START_S:.0f} s",
+        # The first word comes from the interpreter; before it `ssh` may take its own time to connect.
+        return self._judge(
+            self._within(
+                CONNECT_S + _START_S,
+                "let us in but starts no Python",
                 "does a start-up file of the shell there wait for something?",
-            ) from None
-        return self._judge(frame)
+            )
+        )
+
+    def _within(self, seconds: float, found: str, hint: str) -> Frame | None:
+        try:
+            return self._link.receive(seconds)
+        except queue.Empty:
+            self._link.abort()
+            raise RemoteError(f"{self.host} {found} within {seconds:.0f} s", hint) from None
 
     def _lost(self) -> Exception:
         if self._aborted:
             return RemoteError(f"the connection to {self.host} was broken off")
         code = self._link.close()
+        if self._link.silent_s is not None:
+            return RemoteError(
+                f"{self.host} has said nothing for {self._link.silent_s:.0f} s, though the connection stands",
+                "is it out of memory, or its disk stuck? look there, then run it again: it goes on where it stopped",
+            )
         if self._link.fault:
             return RemoteError(
                 f"{self.host}: {self._link.fault}", "does a start-up file of the shell there print that?"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -28,10 +30,13 @@ class Link:
 
     Attributes:
         fault: what came that was no message of the agent; empty where all went well.
+        silent_s: for how long nothing came, where the connection was broken off for that; else None.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
         self.fault = ""
+        self.silent_s: float | None = None
+        self._heard = time.monotonic()
         self._frames: queue.Queue[Frame | None] = queue.Queue()
         self._said = bytearray()
         self._writing = threading.Lock()
@@ -72,10 +77,17 @@ class Link:
         """Sends one frame; returns False where the connection has ended."""
         return self.write(encode(header, payload))
 
-    def keep_alive(self, beat_s: float) -> None:
-        """Sends a sign of life every `beat_s` seconds from now on; not before the agent is there to read it."""
-        self._threads.append(threading.Thread(target=self._beat, args=(beat_s,), daemon=True))
-        self._threads[-1].start()
+    def keep_alive(self, beat_s: float, patience_s: float) -> None:
+        """Sends a sign of life from now on, which the agent answers; not before the agent is there to read it.
+
+        Args:
+            beat_s: so often.
+            patience_s: after so long without anything from the agent the connection is broken off: `ssh` itself only
+                notices that a network or a machine is gone, not that nothing happens there any more.
+        """
+        for work in (functools.partial(self._beat, beat_s), functools.partial(self._watch, patience_s)):
+            self._threads.append(threading.Thread(target=work, daemon=True))
+            self._threads[-1].start()
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
         """Returns the next frame, None where the connection has ended.
@@ -134,8 +146,10 @@ class Link:
         try:
             rest = self._greeting()
             while rest:
+                self._heard = time.monotonic()
                 for frame in decoder.feed(rest):
-                    self._frames.put(frame)
+                    if frame.header.get("is") != "beat":
+                        self._frames.put(frame)
                 rest = self._process.stdout.read(1 << 16)
         except (OSError, ValueError, WireError) as error:
             self.fault = str(error)
@@ -165,4 +179,13 @@ class Link:
     def _beat(self, beat_s: float) -> None:
         while not self._closing.wait(beat_s):
             if not self.send({"do": "beat"}):
+                return
+
+    def _watch(self, patience_s: float) -> None:
+        self._heard = time.monotonic()
+        while not self._closing.wait(min(1.0, patience_s / 4)):
+            silent_s = time.monotonic() - self._heard
+            if silent_s > patience_s:
+                self.silent_s = silent_s
+                self.abort()
                 return

@@ -123,15 +123,15 @@ def begin(
             task = _task(partial, first, prepared, settings, device, start)
             task = dataclasses.replace(task, began=began, found={**known_before, **task.found})
             task = _with_unlabeled(task, sources.unlabeled, progress)
+            write_split(partial / SPLIT, prepared.rows)
+            write_file(partial / START, safetensors.torch.save(task.network.cpu().state_dict()))
+            write_record(partial, {**_record_of(task), **sources.record()})
         except BaseException:
             prepared.cache.close()
             raise
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    write_split(partial / SPLIT, prepared.rows)
-    write_file(partial / START, safetensors.torch.save(task.network.cpu().state_dict()))
-    write_record(partial, {**_record_of(task), **sources.record()})
     return task
 
 

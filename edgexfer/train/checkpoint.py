@@ -188,7 +188,8 @@ def save_checkpoint(
     """
     with staged_folder(out, overwrite=overwrite) as stage:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        safetensors.torch.save_file(tensors, stage / WEIGHTS)
+        # Not by `save_file`, whose errors do not tell a full disk from a damaged tensor.
+        (stage / WEIGHTS).write_bytes(safetensors.torch.save(tensors))
         shutil.copyfile(history, stage / HISTORY)
         write_split(stage / SPLIT, rows)
         if earlier:
@@ -197,7 +198,7 @@ def save_checkpoint(
             write_file(stage / CONTROL, control)
         if exemplars is not None:
             contiguous = {name: np.ascontiguousarray(array) for name, array in exemplars.items()}
-            safetensors.numpy.save_file(contiguous, stage / EXEMPLARS)
+            (stage / EXEMPLARS).write_bytes(safetensors.numpy.save(contiguous))
         named = {"labels": list(labels), "labels_sha256": labels_digest(labels)}
         write_manifest(stage, "checkpoint", {**named, **content, "versions": versions()})
     return open_checkpoint(out)

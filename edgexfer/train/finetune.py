@@ -7,7 +7,7 @@ the checkpoint is written to RUN and RUN.partial is removed.
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -16,10 +16,11 @@ from typing import Any
 
 from edgexfer.core.dataset import Dataset
 from edgexfer.core.errors import EdgexferError
+from edgexfer.core.held import held_place
 from edgexfer.core.staging import refuse_existing
 from edgexfer.train.asked import check_asked
 from edgexfer.train.begin import RUN, START, Sources, begin, go_on, read_record, write_record
-from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, save_checkpoint, versions
+from edgexfer.train.checkpoint import HISTORY, SPLIT, Checkpoint, open_checkpoint, save_checkpoint, versions
 from edgexfer.train.continual.earlier_task import exemplars_to_keep, rows_before
 from edgexfer.train.continual.exemplars import pool_rows
 from edgexfer.train.domain.adapt import ROUNDS
@@ -28,6 +29,7 @@ from edgexfer.train.guards import guards_of
 from edgexfer.train.head.temperature import judge_scaled
 from edgexfer.train.images.prepared import Progress, read_trainable
 from edgexfer.train.images.split import dataset_digest
+from edgexfer.train.interrupted import is_finished, partial_of, remove_partial, remove_unwritten
 from edgexfer.train.loop.fit import BEST, STATE
 from edgexfer.train.loop.memory import keep_freed_memory
 from edgexfer.train.loop.trackers import Tracking, flat_figures
@@ -35,9 +37,11 @@ from edgexfer.train.plan import PLAN
 from edgexfer.train.processes.distributed import leading
 from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.strategies import find_strategy
-from edgexfer.train.streaming.stream_sample import settle_sample, settled_table, take_sample
+from edgexfer.train.streaming.stream_sample import settle_left, settle_sample, settled_table, take_sample
 from edgexfer.train.streaming.windows import decode_again
 from edgexfer.train.task import Task
+
+log = logging.getLogger(__name__)
 
 
 @leading()
@@ -80,13 +84,45 @@ def finetune(
         DataError: the images cannot be trained on.
         SettingsError: an unknown backbone or strategy, a value out of range, or what the strategy would pass over.
         MissingPartError: the weights are not at hand.
+        BusyError: another process is at work on `out`.
         EdgexferError: `out` exists, cannot be written, or there is nothing to resume.
     """
-    refuse_existing(out, overwrite=overwrite)
-    partial = out.with_name(f"{out.name}.partial")
-    _check_partial(partial, resume=resume, overwrite=overwrite)
+    with held_place(out):
+        if is_finished(out):
+            log.info("%s was finished before: what is left of it is removed", out)
+            settle_left(out)
+            remove_partial(out)
+            if resume:
+                return open_checkpoint(out)
+        refuse_existing(out, overwrite=overwrite)
+        resume = _resumes(out, resume=resume, overwrite=overwrite)
+        settings = settings or FinetuneSettings()
+        return _finetune(
+            *(data, out, settings, val, start, unlabeled, known, before),
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+            tracked=tracked,
+        )
+
+
+def _finetune(
+    data: str | Path,
+    out: Path,
+    settings: FinetuneSettings,
+    val: str | Path | None,
+    start: str | Path | None,
+    unlabeled: str | Path | None,
+    known: dict[str, Any] | None,
+    before: Mapping[str, str] | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    progress: Progress | None,
+    tracked: Tracking | None,
+) -> Checkpoint:
+    partial = partial_of(out)
     keep_freed_memory()
-    settings = settings or FinetuneSettings()
     if not resume:  # before hours go into reading shards
         places = (None if path is None else Path(path) for path in (start, unlabeled))
         check_asked(_given(settings), Path(data), *places)
@@ -114,14 +150,14 @@ def finetune(
     ):
         task = replace(task, tracked=tracking, stream=stream)
         _begin_tracking(task, out.name, resume=resume)
-        with nullcontext() if resume else _dropped_if_refused(partial):  # a resumed run has something to lose
+        with nullcontext() if resume else _dropped_if_refused(out):  # a resumed run has something to lose
             best = find_strategy(task.settings.strategy)(task)
         checkpoint = _finished(task, best, out, overwrite=overwrite)
         if stream is not None:
             settle_sample(sources.data, out)
         figures = flat_figures(checkpoint.manifest["metrics"])
         tracking.figures({f"finetune/{name}": value for name, value in figures.items()})
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_partial(out)
     return checkpoint
 
 
@@ -131,27 +167,37 @@ def _given(settings: FinetuneSettings) -> dict[str, Any]:
 
 
 @contextmanager
-def _dropped_if_refused(partial: Path) -> Iterator[None]:
-    """Removes `partial` where the block refuses what it was given before anything was learned."""
+def _dropped_if_refused(out: Path) -> Iterator[None]:
+    """Removes RUN.partial where the block refuses what it was given before anything was learned."""
     try:
         yield
     except EdgexferError:
-        if not (partial / HISTORY).exists():
-            shutil.rmtree(partial, ignore_errors=True)
+        if not (partial_of(out) / HISTORY).exists():
+            remove_partial(out)
         raise
 
 
-def _check_partial(partial: Path, *, resume: bool, overwrite: bool) -> None:
-    if resume and not (partial / RUN).is_file():
-        raise EdgexferError(f"there is nothing to resume: {partial} does not exist", "leave --resume away to begin")
-    if not resume and partial.exists():
-        if not overwrite and (partial / RUN).is_file():
-            raise EdgexferError(
-                f"{partial} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
-            )
-        if not _is_ours(partial):
-            raise EdgexferError(f"{partial} exists and is no interrupted run", "move it, or choose another --out")
-        shutil.rmtree(partial)
+def _resumes(out: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Whether there is something to go on with; what cannot be gone on with makes room."""
+    partial = partial_of(out)
+    there = (partial / RUN).is_file()
+    if resume and there:
+        remove_unwritten(out)
+        return True
+    if not partial.exists():
+        if resume:
+            raise EdgexferError(f"there is nothing to resume: {partial} does not exist", "leave --resume away to begin")
+        return False
+    if there and not overwrite:
+        raise EdgexferError(
+            f"{partial} holds an interrupted run", "go on with --resume, or begin anew with --overwrite"
+        )
+    if not _is_ours(partial):
+        raise EdgexferError(f"{partial} exists and is no interrupted run", "move it, or choose another --out")
+    if resume:
+        log.warning("%s was interrupted before anything was learned: it begins anew", out)
+    remove_partial(out)
+    return False
 
 
 def _is_ours(partial: Path) -> bool:

@@ -6,9 +6,10 @@ import importlib.util
 import logging
 import pickle
 import re
+import socket
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import safetensors.torch
@@ -22,6 +23,9 @@ from edgexfer.train.backbones import Backbone
 from edgexfer.train.network import head_of
 
 log = logging.getLogger(__name__)
+
+SILENCE_S = 30.0
+"""So long a server may say nothing while weights are downloaded."""
 
 State = Mapping[str, Tensor]
 
@@ -139,17 +143,33 @@ def _from_wheel(package: str, backbone: Backbone) -> State:
 def _from_download(backbone: Backbone) -> State:
     try:
         if backbone.package == "timm":
-            return timm.create_model(backbone.architecture, pretrained=True).state_dict()
+            with _impatient():
+                return timm.create_model(backbone.architecture, pretrained=True).state_dict()
         weights = torchvision.models.get_model_weights(backbone.architecture).DEFAULT
-        with redirect_stdout(sys.stderr):  # PyTorch says there what it downloads
+        with _impatient(), redirect_stdout(sys.stderr):  # PyTorch says there what it downloads
             return weights.get_state_dict(progress=True, check_hash=True)  # type: ignore[no-any-return]
     except Exception as error:
         # No network, a proxy, a bad hash: the clients (urllib, requests, httpx) share no class but this.
+        reason = _first_line(error)
+        if "timed out" in reason.lower() or "timeout" in type(error).__name__.lower():
+            reason += f"; the server said nothing for {SILENCE_S:g} s"
         raise MissingPartError(
-            f"cannot download the weights of '{backbone.name}' ({backbone.weights_from}): {_first_line(error)}",
+            f"cannot download the weights of '{backbone.name}' ({backbone.weights_from}): {reason}",
             f"on a machine with a network get the file ({_file_of(backbone)}), copy it here and give --weights FILE; "
             "or take --backbone efficientnet-lite0, whose weights are installed",
         ) from error
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    # PyTorch opens addresses without a time-out of its own: a server that accepts and never answers would hold it
+    # for ever. The Hugging Face hub has one, 10 s, which may be set by HF_HUB_DOWNLOAD_TIMEOUT.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _file_of(backbone: Backbone) -> str:

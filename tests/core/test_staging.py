@@ -67,14 +67,26 @@ def test_an_artifact_can_be_staged_within_a_scratch_folder(tmp_path: Path) -> No
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_was_never_locked_is_removed_when_it_is_old(tmp_path: Path) -> None:
-    fresh, old = tmp_path / ".run.0123abcd.new", tmp_path / ".run.76543210.new"
-    fresh.mkdir()
-    old.mkdir()
-    os.utime(old, (0, 0))
+def test_a_folder_whose_maker_died_before_it_was_locked_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".run.0123abcd.new").mkdir()
     with scratch_folder(tmp_path / "run"):
-        assert fresh.exists()
-        assert not old.exists()
+        assert not (tmp_path / ".run.0123abcd.new").exists()
+
+
+def test_who_loses_a_folder_before_it_is_locked_makes_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Path] = []
+
+    def slow(folder: Path, **options: bool) -> int | None:
+        if not taken:
+            taken.append(folder)
+            folder.rmdir()  # another process takes it for a leftover
+        return lock_folder(folder, **options)
+
+    monkeypatch.setattr("edgexfer.core.staging.lock_folder", slow)
+    with staged_folder(tmp_path / "run") as stage:
+        finish(stage, "mine")
+    assert read_manifest(tmp_path / "run", "checkpoint")["name"] == "mine"
+    assert names(tmp_path) == ["run"]
 
 
 def test_an_old_artifact_whose_new_one_never_came_is_put_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import threading
 import time
@@ -86,9 +87,8 @@ def test_two_runs_on_one_device_take_turns(server: Server, bundle_folder: Path) 
     results = sorted(outcome.result for outcome in outcomes if outcome.result is not None)
     assert len(results) == 2
     assert results[0][1] <= results[1][0] + 0.2
-    assert [line.partition(": ")[2] for line in news if "another run" in line] == [
-        "another run is at work there; waiting for its end"
-    ]
+    (said,) = [line.partition(": ")[2] for line in news if "another run" in line]
+    assert re.fullmatch(r"another run is at work there \(process \d+, since [-\d]+ [\d:]+\); waiting for its end", said)
 
 
 def test_a_host_given_twice_is_refused() -> None:

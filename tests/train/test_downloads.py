@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,30 @@ def test_without_a_network_the_libraries_own_downloads_end_in_one_error(name: st
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
     assert done.stdout.startswith(f"cannot download the weights of '{name}'"), done.stderr
     assert "--weights FILE" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2-050", "mobilenetv2-torchvision"])
+def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+    from torchvision.models.mobilenetv2 import MobileNet_V2_Weights
+
+    for key in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("edgexfer.train.weights.SILENCE_S", 0.3)
+    monkeypatch.setattr("time.sleep", lambda _: None)  # hubs try again and again
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        for key in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+            monkeypatch.setattr(constants, key, 0.3)
+        monkeypatch.setattr(MobileNet_V2_Weights.DEFAULT.value, "url", f"{address}/weights.pth")
+        row = BACKBONES[name]
+        with pytest.raises(MissingPartError) as caught:
+            load_pretrained(build_network(row, 3), row)
+    assert f"cannot download the weights of '{name}' ({row.weights_from})" in caught.value.message
+    assert "timed out" in caught.value.message or "said nothing" in caught.value.message
+    assert socket.getdefaulttimeout() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import OrderedDict, namedtuple
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edgexfer.core.errors import ArtifactError, EdgexferError
-from edgexfer.train.loop import trainer_state as module
 from edgexfer.train.loop.trainer_state import SafetensorsIO, load_state, save_state
 
 pytestmark = pytest.mark.train
@@ -126,7 +126,7 @@ def test_a_file_is_never_half_written(saved: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", interrupted)
+        patch.setattr(os, "fsync", interrupted)
         with pytest.raises(KeyboardInterrupt):
             save_state({"epoch": 4}, saved)
     assert load_state(saved)["epoch"] == 3

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from edgexfer.core.errors import BackendError
 from edgexfer.core.threads import Progress
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+BUILD_SECONDS = 3 * 3600.0
+"""No engine of a network of this kind has taken a tenth of it, also not on a Jetson Nano with few megabytes free."""
 _POLL_SECONDS = 0.1
+_STOPS_WITHIN_SECONDS = 60.0
 
 
 class Watch:
@@ -58,7 +63,7 @@ class Watch:
                 self._go_on = False
 
 
-def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
+def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool, limit_seconds: float = BUILD_SECONDS) -> T:
     """Returns what `work` returns. It runs in a thread of its own, so that Ctrl-C arrives here and not inside TensorRT.
 
     On Ctrl-C the build is told to stop, is waited for, and KeyboardInterrupt is raised on; a second one does not wait.
@@ -67,8 +72,10 @@ def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
         work: the call that takes long.
         watch: told to stop.
         stoppable: whether TensorRT asks `watch`; otherwise the build runs to its end, and that is said.
+        limit_seconds: after so long the build is told to stop; where it does not it is left behind.
 
     Raises:
+        BackendError: it took longer than `limit_seconds`.
         BaseException: what `work` or the user's progress callback raised.
     """
     results: list[T] = []
@@ -86,7 +93,13 @@ def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
     thread = threading.Thread(target=run, name="edgexfer-build", daemon=True)
     try:
         thread.start()  # Ctrl-C may come before it returns, with the build running already
-        _wait_for(ended)
+        if not _ended_within(ended, limit_seconds):
+            watch.stop()
+            _ended_within(ended, _STOPS_WITHIN_SECONDS if stoppable else 0.0)
+            raise BackendError(
+                f"TensorRT has not built the engine within {limit_seconds:.0f} s",
+                "look what else this machine is busy with, and that memory is free: edgexfer doctor",
+            )
     except RuntimeError:
         raise  # no thread could be started: there is nothing to wait for
     except BaseException:
@@ -104,3 +117,11 @@ def run_watched(work: Callable[[], T], watch: Watch, *, stoppable: bool) -> T:
 def _wait_for(ended: threading.Event) -> None:
     while not ended.wait(_POLL_SECONDS):
         pass
+
+
+def _ended_within(ended: threading.Event, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not ended.wait(_POLL_SECONDS):
+        if time.monotonic() >= until:
+            return False
+    return True

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 _HEARTBEAT_S = 20
 _SILENT_S = 120  # without a heartbeat the worker on another machine is taken for dead
 _LOCKED_S = 60  # SQLite waits so long for another writer
+_SERVERS, _CONNECT_S = ("postgresql", "mysql", "mariadb"), 30
 _MOST_DEATHS = 2
 _STARTUP_TRIALS = 8
 
@@ -89,7 +90,7 @@ def open_study(url: str, name: str) -> Iterator[Study]:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = optuna.storages.RDBStorage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": _LOCKED_S}} if url.startswith("sqlite") else None,
+                engine_kwargs=_patience(url),
                 heartbeat_interval=_HEARTBEAT_S,
                 grace_period=_SILENT_S,
             )
@@ -111,6 +112,13 @@ def open_study(url: str, name: str) -> Iterator[Study]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _patience(url: str) -> dict[str, Any] | None:
+    """Returns what the driver must be told so that no address keeps a sweep waiting for ever, by its own names."""
+    kind = url.partition(":")[0].partition("+")[0]
+    named = {"sqlite": {"timeout": _LOCKED_S}, **{name: {"connect_timeout": _CONNECT_S} for name in _SERVERS}}
+    return {"connect_args": named[kind]} if kind in named else None
 
 
 def agree(study: Study, plan: dict[str, Any]) -> None:

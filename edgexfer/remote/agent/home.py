@@ -20,6 +20,9 @@ KINDS = ("python", "deps", "bundles", "data")
 KEPT = {"python": 3, "deps": 3, "bundles": 8, "data": 4}
 # What was sent but never used waits this long for a run that goes on where another was interrupted.
 UNUSED_S = 24 * 3600
+# How long to wait for another run of this user: at the store, which each holds for moments, and at the device itself.
+STORE_S = 120.0
+DEVICE_S = 4 * 3600.0
 _POLL_S = 0.1
 
 
@@ -57,26 +60,28 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the lock of the whole home; keep it short."""
+        """Holds the lock of the whole home; keep it short. Raises RefusalError where another run does not."""
         handle = os.open(self.root / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _wait_for(handle, STORE_S, self.root, lambda _: None)
             yield
         finally:
             os.close(handle)
 
     @contextmanager
-    def busy(self, waiting: Callable[[], None]) -> Iterator[None]:
+    def busy(self, waiting: Callable[[str], None]) -> Iterator[None]:
         """Holds the device, so that no other run of this user measures or builds there at the same time.
 
         Args:
-            waiting: called again and again while another run has to end first; what it raises ends the waiting.
+            waiting: called again and again, with who it is, while another run has to end first; what it raises ends
+                the waiting.
+
+        Raises:
+            RefusalError: the other run did not end for hours.
         """
         handle = os.open(self.root / "busy", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            while not _lock(handle):
-                waiting()
-                time.sleep(_POLL_S)
+            _wait_for(handle, DEVICE_S, self.root, waiting)
             yield
         finally:
             os.close(handle)
@@ -158,6 +163,22 @@ def _alive(folder: Path) -> bool:
         return not _lock(handle)
     finally:
         os.close(handle)
+
+
+def _wait_for(handle: int, wait_s: float, root: Path, waiting: Callable[[str], None]) -> None:
+    # The holder writes into the file who it is; the lock itself is the system's, and ends with its holder.
+    began = time.monotonic()
+    while not _lock(handle):
+        holder = os.pread(handle, 200, 0).decode("utf-8", "replace") or "process unknown"
+        if time.monotonic() - began > wait_s:
+            raise RefusalError(
+                f"another run holds {root} ({holder}); waited {wait_s:.0f} s for it",
+                "end that one on the device, and run this again",
+            )
+        waiting(holder)
+        time.sleep(_POLL_S)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode(), 0)
 
 
 def _lock(handle: int) -> bool:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def main(silence_s: float) -> None:
     """
     try:
         agent = Agent(Home(home_path()))
+    except RefusalError as refusal:
+        os.write(1, encode(_refusal(refusal)))
+        return
     except OSError as error:
         os.write(1, encode(_refusal(_explain(error, str(home_path())))))
         return
@@ -78,6 +82,9 @@ def _listen(agent: Agent, frames: queue.Queue[Frame], silence_s: float) -> None:
         for frame in heard:
             if frame.header.get("do") != "beat":
                 frames.put(frame)
+                continue
+            with suppress(ConnectionError):  # the main thread meets it too, and leaves
+                agent.beat()
 
 
 def _answer(agent: Agent, frame: Frame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -44,18 +45,29 @@ class Agent:
             while data:
                 data = data[os.write(1, data) :]
 
+    def beat(self) -> None:
+        """Answers a sign of life, where that holds nobody up: what else is being sent is a sign as well."""
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            # A pipe that can be written to takes 4096 bytes at once (POSIX: PIPE_BUF): who listens is not held up.
+            if select.select([], [1], [], 0)[1]:
+                os.write(1, encode({"is": "beat"}))
+        finally:
+            self._sending.release()
+
     def line(self, stream: str, text: bytes) -> None:
         """Passes on a line of a program that runs."""
         with suppress(ConnectionError):  # the main thread meets it too, and leaves
             self.send({"is": "line", "stream": stream}, text)
 
-    def wait(self) -> None:
-        """Says once that another run is in the way; raises where nobody waits any more."""
+    def wait(self, holder: str) -> None:
+        """Says once that another run is in the way, and which; raises where nobody waits any more."""
         if self.children.closed:
             raise RefusalError("the connection ended")
         if not self._waits:
             self._waits = True
-            self.send({"is": "news"}, b"another run is at work there; waiting for its end")
+            self.send({"is": "news"}, f"another run is at work there ({holder}); waiting for its end".encode())
 
     def leave(self) -> None:
         """Kills what runs, removes what is unfinished, and ends the process; from any thread, and once."""

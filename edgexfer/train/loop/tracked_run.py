@@ -71,6 +71,7 @@ def _open_mlflow(name: str, where: str, before: TrackedRun | None) -> OpenRun:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
     # Its seven tries with growing pauses keep a training waiting for minutes where a server is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # seconds of silence; 120 by default
     from lightning.pytorch.loggers import MLFlowLogger  # noqa: PLC0415 - see the module's docstring
     from mlflow.tracking import MlflowClient  # noqa: PLC0415
 

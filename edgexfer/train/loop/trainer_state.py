@@ -7,8 +7,6 @@ they are, everything else as JSON into its header. The file is written beside it
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.files import explained_write
+from edgexfer.core.files import write_file
 
 _HEADER = "edgexfer_trainer_state"
 
@@ -54,16 +52,7 @@ def save_state(state: Any, path: Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     header = json.dumps(_pack(state, tensors))
-    stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with explained_write(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            stage.write_bytes(safetensors.torch.save(tensors, {_HEADER: header}))
-            with stage.open("rb") as file:
-                os.fsync(file.fileno())
-            stage.replace(path)
-        finally:
-            stage.unlink(missing_ok=True)
+    write_file(path, safetensors.torch.save(tensors, {_HEADER: header}))
 
 
 def load_state(path: Path) -> Any:

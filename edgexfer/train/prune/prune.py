@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgexfer.core.errors import ArtifactError, EdgexferError
+from edgexfer.core.held import held_place
 from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Target
 from edgexfer.train.checkpoint import Checkpoint
@@ -70,6 +71,7 @@ def prune(
     where = usable_device(device)
     keep_freed_memory()
     with (
+        held_place(out),
         images_again(checkpoint, network, data, progress) as (prepared, learning),
         scratch_folder(out) as folder,
     ):

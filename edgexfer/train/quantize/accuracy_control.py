@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgexfer.core.control import CONTROL, Attempt, Control, read_control
+from edgexfer.core.held import held_place
 from edgexfer.core.target import CalibrationRecipe, Estimator, Target
 from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
 from edgexfer.train.deploy import DeployNetwork
@@ -89,7 +90,7 @@ def hold_accuracy(
     if controlled(quantized, target):
         return quantized
     network, teacher = load_network(quantized, target), beside.float_network()
-    with images_again(beside, teacher, data, progress) as (prepared, learning):
+    with held_place(quantized.folder), images_again(beside, teacher, data, progress) as (prepared, learning):
         val = prepared.indices("val")
         reference = candidates_of(beside, target)[0]
         wanted = answers_of_model(reference.model, beside, target, prepared.cache, val, reference.precision)

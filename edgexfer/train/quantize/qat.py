@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from edgexfer.core.errors import SettingsError
+from edgexfer.core.held import held_place
 from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import CalibrationRecipe, Target, load_calibration
 from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
@@ -67,6 +68,7 @@ def compress(
             opened it ends it.
 
     Raises:
+        BusyError: another process is at work on `out`.
         EdgexferError: the images are gone or were changed, or `out` exists or cannot be written.
     """
     if epochs is not None and epochs < 0:
@@ -77,6 +79,7 @@ def compress(
     where = usable_device(device)
     keep_freed_memory()
     with (
+        held_place(out),
         images_again(checkpoint, network, data, progress) as (prepared, learning),
         scratch_folder(out) as folder,
     ):

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from edgexfer.core.errors import DataError
-from edgexfer.core.files import explained_write, replace_folder, write_file
+from edgexfer.core.files import explained_write, write_file
+from edgexfer.core.replace import replace_folder
 from edgexfer.core.sample import SPLITS
 from edgexfer.core.staging import replaced_folder
 from edgexfer.core.threads import Progress, in_threads
@@ -94,6 +95,12 @@ def settle_sample(table: Path, out: Path) -> None:
     if table.parent != final:
         with explained_write(final):
             replace_folder(table.parent, final)
+
+
+def settle_left(out: Path) -> None:
+    """Settles the sample of a run that was killed when RUN was there and its sample was still beside it."""
+    if (_beside(out) / RECORD).is_file():
+        settle_sample(_beside(out) / TABLE, out)
 
 
 def settled_table(out: Path) -> Path:
