@@ -104,7 +104,7 @@ def measure(bundles: list[Bundle], files: dict[str, Path], images: _Images, thre
     for bundle in bundles:
         for engine, name in (("ort", "ONNX Runtime"), ("openvino", "OpenVINO")):
             if missing_here(engine) is None:
-                title = f"{bundle.manifest['name']}, {name}"
+                title = f"{bundle.folder.name}, {name}"
                 openers[title] = partial(_bundle_side, bundle, engine, threads, images.pixels)
     for title, file in files.items():
         opened = open_openvino if "OpenVINO" in title else open_onnxruntime
@@ -123,7 +123,7 @@ def measure(bundles: list[Bundle], files: dict[str, Path], images: _Images, thre
     others = [title for title in files if not title.startswith("float")]
     best = min(others, key=lambda title: float(np.median(samples[title]["total"])))
     for bundle in bundles:
-        own = [title for title in openers if title.startswith(f"{bundle.manifest['name']}, ")]
+        own = [title for title in openers if title.startswith(f"{bundle.folder.name}, ")]
         fastest = min(own, key=lambda title: float(np.median(samples[title]["total"])))
         found = ratio(samples[fastest], samples[best], _median, confidence=0.95)
         print(f"\n{fastest} / {best}: {found.value:.3f} (95 % confidence: {found.low:.3f} to {found.high:.3f})")

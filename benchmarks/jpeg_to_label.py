@@ -71,7 +71,7 @@ def measure(
     for bundle in bundles:
         for engine in ("ort", "openvino"):
             if missing_here(engine) is None:
-                openers[f"{bundle.manifest['name']}, {engine}"] = partial(_bundle_side, bundle, engine, files)
+                openers[f"{bundle.folder.name}, {engine}"] = partial(_bundle_side, bundle, engine, files)
     turns = Turns(list(openers.values()), threads=1)
     while turns.seconds < seconds * len(openers):
         turns.more()
