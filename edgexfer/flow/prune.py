@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgexfer.backends import check_layer_timer, find_backend, layer_timer_of, why_no_layer_timer
 from edgexfer.core.bundle import Bundle
@@ -126,22 +127,31 @@ def _made_before(
 
 
 def pruning_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:
-    """Returns what a user must know before shipping a pruned network, in sentences.
-
-    Float and INT8 are compared with each other at export; what both have lost to pruning is not seen there.
-    """
+    """Returns what a user must know before shipping a pruned network, in sentences."""
     record = checkpoint.manifest.get("pruning")
     if record is None:
         return ()
-    before, after = (
-        point["metrics"].get("test", point["metrics"]["val"]) for point in (record["points"][0], record["points"][-1])
-    )
+    return doubts_of(record["points"], target, f"pruning to {record['goal']}", "--prune ... --prune-epochs N")
+
+
+def doubts_of(points: Sequence[dict[str, Any]], target: Target, what: str, longer: str) -> tuple[str, ...]:
+    """Returns what to say of a network that lost more on the way than the target allows, in sentences.
+
+    Float and INT8 are compared with each other at export; what both have lost before is not seen there.
+
+    Args:
+        points: of the checkpoint's record, the network as it was first.
+        target: says how much may be lost.
+        what: was done to it.
+        longer: options of `compress` that let it learn longer.
+    """
+    before, after = (point["metrics"].get("test", point["metrics"]["val"]) for point in (points[0], points[-1]))
     loss = before["right"] / before["images"] - after["right"] / after["images"]
     if target.allows(loss):
         return ()
     said = (
-        f"pruning to {record['goal']} lost {100 * loss:.2f} points of top-1 ({before['right'] - after['right']} of "
-        f"{before['images']} held-out images), {target.name} allows {100 * target.max_drop:.2f}: ask for less, or let "
-        "it learn longer with `edgexfer compress --prune ... --prune-epochs N`"
+        f"{what} lost {100 * loss:.2f} points of top-1 ({before['right'] - after['right']} of {before['images']} "
+        f"held-out images), {target.name} allows {100 * target.max_drop:.2f}: ask for less, or let it learn longer "
+        f"with `edgexfer compress {longer}`"
     )
     return (said,)

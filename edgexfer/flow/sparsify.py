@@ -19,7 +19,7 @@ from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, EdgexferError
 from edgexfer.core.held import held_place
 from edgexfer.core.target import Target
-from edgexfer.flow.prune import PATIENCE_S
+from edgexfer.flow.prune import PATIENCE_S, doubts_of
 from edgexfer.flow.race import race
 from edgexfer.gate.judge.compare import compare
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
@@ -153,25 +153,11 @@ def sparsity_gain(checkpoint: Checkpoint, bundle: Bundle) -> dict[str, Any] | No
 
 
 def sparsity_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:
-    """Returns what a user must know before shipping a sparse network, in sentences.
-
-    Float and INT8 are compared with each other at export; what both have lost to zeros is not seen there.
-    """
+    """Returns what a user must know before shipping a sparse network, in sentences."""
     record = checkpoint.manifest.get("sparsity")
     if record is None:
         return ()
-    before, after = (
-        point["metrics"].get("test", point["metrics"]["val"]) for point in (record["points"][0], record["points"][-1])
-    )
-    loss = before["right"] / before["images"] - after["right"] / after["images"]
-    if target.allows(loss):
-        return ()
-    said = (
-        f"sparsity {record['asked']} lost {100 * loss:.2f} points of top-1 ({before['right'] - after['right']} of "
-        f"{before['images']} held-out images), {target.name} allows {100 * target.max_drop:.2f}: ask for less, or let "
-        "it learn longer with `edgexfer compress --sparsity ... --sparsity-epochs N`"
-    )
-    return (said,)
+    return doubts_of(record["points"], target, f"sparsity {record['asked']}", "--sparsity ... --sparsity-epochs N")
 
 
 def _timed(bundle: Bundle, sibling: Bundle) -> Timed:
