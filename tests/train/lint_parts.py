@@ -87,9 +87,7 @@ class Parts:
             [self.result],
             [numpy_helper.from_array(np.asarray(value), name) for name, value in self.constants.items()],
         )
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", self.opset), helper.make_opsetid("acme", 1)], ir_version=8
-        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
 
 
 def ort_parts() -> Parts:

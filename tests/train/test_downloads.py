@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -103,5 +104,6 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
         with pytest.raises(MissingPartError) as caught:
             load_pretrained(build_network(row, 3), row)
     assert f"cannot download the weights of '{name}' ({row.weights_from})" in caught.value.message
-    assert "timed out" in caught.value.message or "said nothing" in caught.value.message
+    # The hub's client says in some releases that it timed out, in others that the connection is to be checked.
+    assert re.search("timed out|said nothing|check your connection", caught.value.message)
     assert socket.getdefaulttimeout() is None

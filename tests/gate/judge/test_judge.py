@@ -171,7 +171,8 @@ def test_new_images_judge_the_drop_from_float_by_what_was_recorded(tmp_path: Pat
 
 def test_a_larger_file_fails_by_its_size(tmp_path: Path) -> None:
     old, new = fake(tmp_path / "a.edgx"), fake(tmp_path / "b.edgx")
-    (new / "model.onnx").write_bytes((new / "model.onnx").read_bytes() + b"\0" * 200)
+    documented = b"\x32\xc5\x01" + b"x" * 197  # ModelProto's doc_string
+    (new / "model.onnx").write_bytes((new / "model.onnx").read_bytes() + documented)
     remade(new)
     found = judge(new, baseline=old, limits=[limit("size_bytes.max_regress", "10%")]).verdicts[0]
     assert found.outcome == "fail"
