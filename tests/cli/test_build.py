@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from edgexfer.core.bundle import open_bundle
 from tests.backends.tensorrt.machine import Machine
 from tests.bundles import make_bundle
 from tests.cli.terminal import Terminal, files_below
+from tests.gate.report.made import rewrite
 
 FAST = ("--seconds", "0.1")
 
@@ -101,12 +103,8 @@ def test_wrong_compute_capability(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = make_bundle(tmp_path / "tiny.edgx", backend="tensorrt", dialect="tensorrt")
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    from edgexfer.core.manifest import manifest_digest
-
-    manifest["target"]["host"] = {"compute_capability": "11.0"}
-    manifest["digest"] = manifest_digest(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    target = {**open_bundle(folder).manifest["target"], "host": {"compute_capability": "11.0"}}
+    rewrite(folder, "bundle", target=target)
     said = edgexfer("build", "tiny.edgx")
     assert said.code == 2
     assert "wrong compute capability: this machine has 8.7 (Orin), target 'test' is for 11.0" in one_line(said.err)
