@@ -12,15 +12,14 @@ against the unpruned float network on the same held-out images, image by image. 
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
+from parts.given_run import run_in
 from parts.machine import machine_line, versions_of
 
 from edgexfer.core.bundle import Bundle, open_bundle
 from edgexfer.core.target import load_target
-from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
 from edgexfer.flow.prune import prune
 from edgexfer.gate.judge.compare import compare
@@ -28,9 +27,7 @@ from edgexfer.gate.judge.mcnemar import tango_interval
 from edgexfer.gate.measure.evaluate import evaluate
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.report.pruning import pruning_table
-from edgexfer.train.finetune import finetune
 from edgexfer.train.prune.goal import Goal, parse_goal
-from edgexfer.train.settings import FinetuneSettings
 
 TARGET = load_target("x86-cpu")
 
@@ -51,7 +48,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, out: Path) -> None:
     """Makes what is missing in `out`, then times and judges."""
-    run = _run_in(out, arguments.run)
+    run = run_in(out, arguments.run)
     full = _bundle(run, out / "full.edgx", "int8", arguments.data)
     plain = _bundle(run, out / "float.edgx", "float32", arguments.data)
     pruned = prune(run, None, TARGET, arguments.goal, data=arguments.data, epochs=arguments.prune_epochs)
@@ -74,16 +71,6 @@ def measure(arguments: argparse.Namespace, out: Path) -> None:
         print(f"{name:22}{p50:>9}{ratio:>8}{size:7.2f}{_against(answers[name], answers['float'])}")
     print(f"latency ratio: 95 % confidence {clock.low:.3f} to {clock.high:.3f}")
     print(machine_line(1, versions_of("edgexfer", "onnxruntime", "torch", "nncf", "torch-pruning")))
-
-
-def _run_in(out: Path, given: Path | None) -> Path:
-    run = out / ("digits" if given is None else given.name)
-    if given is None and not run.exists():
-        write_digits(out / "images")
-        finetune(out / "images", run, FinetuneSettings(strategy="linear-probe", input_size=96))
-    elif given is not None and not run.exists():
-        shutil.copytree(given, run)
-    return run
 
 
 def _bundle(run: Path, place: Path, precision: str, data: Path | None) -> Bundle:

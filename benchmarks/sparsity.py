@@ -11,18 +11,15 @@ top-1 of the INT8 bundle and of the float networks on the held-out images.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
+from parts.given_run import run_in
 from parts.machine import machine_line, versions_of
 
 from edgexfer.core.target import load_target
-from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
 from edgexfer.flow.sparsify import sparsify
-from edgexfer.train.finetune import finetune
-from edgexfer.train.settings import FinetuneSettings
 from edgexfer.train.sparse.asked import Sparsity, parse_sparsity
 
 TARGET = load_target("x86-cpu")
@@ -42,7 +39,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         out = arguments.out or Path(scratch)
-        run = _run_in(out, arguments.run)
+        run = run_in(out, arguments.run)
         names = ("zeros", "dense", "sparse", "INT8", "packed", "of dense")
         print("".join(f"{name:>9}" for name in names) + "  latency against the dense one")
         for sparsity in asked:
@@ -68,16 +65,6 @@ def measure(run: Path, sparsity: Sparsity, epochs: int | None, out: Path) -> Non
 def _top1(metrics: dict[str, dict[str, int]]) -> float:
     found = metrics.get("test", metrics["val"])
     return found["right"] / found["images"]
-
-
-def _run_in(out: Path, given: Path | None) -> Path:
-    run = out / ("digits" if given is None else given.name)
-    if given is None and not run.exists():
-        write_digits(out / "images")
-        finetune(out / "images", run, FinetuneSettings(strategy="linear-probe", input_size=96))
-    elif given is not None and not run.exists():
-        shutil.copytree(given, run)
-    return run
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def prune(
     place = pruned_place(checkpoint.folder, goal, target) if out is None else out
     # Two exports of one run want the same pruned checkpoint: the second takes what the first has made.
     with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
-        if out is None and (there := _made_before(place, checkpoint, target, goal, epochs, engines)) is not None:
+        precision = None if engines is None else engines.precision
+        asked = {"parent": checkpoint.digest, "goal": str(goal), "target": target.name, "precision": precision}
+        if out is None and (there := made_before(place, "pruning", asked, epochs)) is not None:
             log.info("taking the pruned checkpoint %s, which was made from this run before", place)
             return there
         return prune_checkpoint(
@@ -110,9 +112,15 @@ def _fastest(names: Sequence[str], bundle: Bundle) -> Engine:
     return Engine(timer, partial(race, backend=best, against_backend=best), timer.engine_version())
 
 
-def _made_before(
-    place: Path, checkpoint: Checkpoint, target: Target, goal: Goal, epochs: int | None, engines: Engines | None
-) -> Checkpoint | None:
+def made_before(place: Path, record: str, asked: dict[str, Any], epochs: int | None) -> Checkpoint | None:
+    """Returns the checkpoint that an earlier call left at `place`, None where there is none that was asked for alike.
+
+    Args:
+        place: where it would be.
+        record: the key of its manifest that says how it was made.
+        asked: what must stand there.
+        epochs: that it must have been given; None for any.
+    """
     if not place.exists():
         return None
     try:
@@ -120,10 +128,9 @@ def _made_before(
     except ArtifactError:
         log.warning("%s is damaged and is made again", place)
         return None
-    learned = there.manifest.get("pruning") or {}
-    asked = (checkpoint.digest, str(goal), target.name, None if engines is None else engines.precision)
-    same = asked == tuple(learned.get(key) for key in ("parent", "goal", "target", "precision"))
-    return there if same and epochs in (None, learned.get("epochs")) else None
+    found = there.manifest.get(record) or {}
+    same = all(found.get(key) == value for key, value in asked.items()) and epochs in (None, found.get("epochs"))
+    return there if same else None
 
 
 def pruning_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ from typing import Any
 
 from edgexfer.backends import find_backend, missing_here, why_no_layer_timer
 from edgexfer.core.bundle import Bundle
-from edgexfer.core.errors import ArtifactError, EdgexferError
+from edgexfer.core.errors import EdgexferError
 from edgexfer.core.held import held_place
 from edgexfer.core.target import Target
-from edgexfer.flow.prune import PATIENCE_S, doubts_of
+from edgexfer.flow.prune import PATIENCE_S, doubts_of, made_before
 from edgexfer.flow.race import race
 from edgexfer.gate.judge.compare import compare
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
@@ -65,7 +65,8 @@ def sparsify(
     place = sparse_place(checkpoint.folder, sparsity) if out is None else out
     # Two exports of one run want the same sparse checkpoint: the second takes what the first has made.
     with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
-        if out is None and (there := _made_before(place, checkpoint, sparsity, epochs)) is not None:
+        asked = {"parent": checkpoint.digest, "asked": str(sparsity), "how": sparsity.how}
+        if out is None and (there := made_before(place, "sparsity", asked, epochs)) is not None:
             log.info("taking the sparse checkpoint %s, which was made from this run before", place)
             return there
         return sparsify_checkpoint(
@@ -79,20 +80,6 @@ def sparsify(
             progress=progress,
             tracked=tracked,
         )
-
-
-def _made_before(place: Path, checkpoint: Checkpoint, sparsity: Sparsity, epochs: int | None) -> Checkpoint | None:
-    if not place.exists():
-        return None
-    try:
-        there = open_checkpoint(place)
-    except ArtifactError:
-        log.warning("%s is damaged and is made again", place)
-        return None
-    record = there.manifest.get("sparsity") or {}
-    asked = (checkpoint.digest, str(sparsity), sparsity.how)
-    same = asked == tuple(record.get(key) for key in ("parent", "asked", "how"))
-    return there if same and epochs in (None, record.get("epochs")) else None
 
 
 def target_for(checkpoint: Checkpoint, target: Target) -> Target:
