@@ -11,12 +11,16 @@ import typer
 from edgexfer.cli import show
 from edgexfer.cli.checkpoint import points, print_checkpoint
 from edgexfer.cli.control import print_control
+from edgexfer.cli.going_on import asked_on_the_way, check_going_on, how_to_go_on, places_on_the_way
 from edgexfer.cli.options import (
     AccuracyControlOption,
     DeviceOption,
     LoggerOption,
     OverwriteOption,
+    PruneEpochsOption,
     PruneOption,
+    ResumeWayOption,
+    SparsityEpochsOption,
     SparsityHowOption,
     SparsityOption,
     TrackingOption,
@@ -29,13 +33,12 @@ from edgexfer.cli.targets import named_target
 from edgexfer.cli.training import going_on_with, loading, log_lines, reading_bar, tracking_of
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.target import Target
-from edgexfer.train.prune.goal import Goal, pruned_place
-from edgexfer.train.sparse.asked import Sparsity, sparse_place
 
 _TARGET = "x86-cpu"
 
 
 def compress(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint that `edgexfer finetune` made.")],
     out: Annotated[
         Path | None,
@@ -49,23 +52,16 @@ def compress(
         typer.Option("--epochs", metavar="N", help="0 calibrates only; by default the number of images decides."),
     ] = None,
     prune: PruneOption = None,
-    prune_epochs: Annotated[
-        int | None,
-        typer.Option("--prune-epochs", metavar="N", help="Of learning again at each point on the way of --prune."),
-    ] = None,
+    prune_epochs: PruneEpochsOption = None,
     sparsity: SparsityOption = None,
     sparsity_how: SparsityHowOption = None,
-    sparsity_epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--sparsity-epochs", metavar="N", help="Of learning again at each point on the way of --sparsity."
-        ),
-    ] = None,
+    sparsity_epochs: SparsityEpochsOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they lie elsewhere by now.")
     ] = None,
     device: DeviceOption = None,
     accuracy_control: AccuracyControlOption = True,
+    resume: ResumeWayOption = False,
     overwrite: OverwriteOption = False,
     logger: LoggerOption = None,
     tracking: TrackingOption = None,
@@ -77,46 +73,38 @@ def compress(
     With --prune channels are removed first; the pruned float network stays as RUN.pruned-MEASURE-RATIO.
 
     With --sparsity weights are set to zero and stay zero; the sparse float network stays as RUN.sparse-SHARE.
+
+    Both keep what they reached: interrupted, the same command with --resume goes on.
     """
     profile = named_target(target)
     goal = asked_goal(prune, run, profile, prune_epochs)
     zeros = asked_sparsity(sparsity, sparsity_how, run, sparsity_epochs)
-    place = named(out) if out else default_out(_sparse(_pruned(run, goal, profile), zeros), profile)
+    way = places_on_the_way(run, profile, goal, zeros)
+    place = named(out) if out else default_out(way[-1] if way else run, profile)
     _check_at_once(run, place, overwrite=overwrite)
+    wanted = asked_on_the_way(run, profile, goal, prune_epochs, zeros, sparsity_epochs)
+    check_going_on(way, wanted, resume=resume, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.train.checkpoint import open_checkpoint
         from edgexfer.train.quantize.accuracy_control import hold_accuracy
         from edgexfer.train.quantize.qat import compress as stage
 
-    with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
+    with going_on_with(lambda: how_to_go_on(context, way)), log_lines(), tracked, reading_bar() as moved:
         where = "auto" if device is None else device.value
+        learning: dict[str, Any] = {"data": data, "device": where, "progress": moved, "tracked": tracked}
+        learning["overwrite"] = overwrite
         floats = open_checkpoint(run)
         if goal is not None:
             from edgexfer.flow.prune import prune as prune_stage
 
-            floats = prune_stage(
-                run, None, profile, goal,
-                data=data, epochs=prune_epochs, device=where, progress=moved, tracked=tracked,
-            )  # fmt: skip
+            floats = prune_stage(run, None, profile, goal, epochs=prune_epochs, resume=resume, **learning)
         if zeros is not None:
             from edgexfer.flow.sparsify import sparsify as sparsity_stage
 
-            floats = sparsity_stage(
-                run if goal is None else floats.folder, None, zeros,
-                data=data, epochs=sparsity_epochs, device=where, progress=moved, tracked=tracked,
-            )  # fmt: skip
-        made = stage(
-            floats,
-            profile,
-            place,
-            data=data,
-            epochs=epochs,
-            device=where,
-            overwrite=overwrite,
-            progress=moved,
-            tracked=tracked,
-        )
+            dense = run if goal is None else floats.folder
+            floats = sparsity_stage(dense, None, zeros, epochs=sparsity_epochs, resume=resume, **learning)
+        made = stage(floats, profile, place, epochs=epochs, **learning)
         if accuracy_control and not profile.allows(_loss(made.manifest, "val")):
             made = hold_accuracy(made, floats, profile, data=data, progress=moved)
     print_control(made.folder)
@@ -131,14 +119,6 @@ def default_out(run: Path, target: Target) -> Path:
     """Returns `RUN.int8-<dialect>`, beside RUN."""
     place = named(run)
     return place.with_name(f"{place.name}.int8-{target.dialect}")
-
-
-def _pruned(run: Path, goal: Goal | None, target: Target) -> Path:
-    return run if goal is None else pruned_place(named(run), goal, target)
-
-
-def _sparse(run: Path, sparsity: Sparsity | None) -> Path:
-    return run if sparsity is None else sparse_place(named(run), sparsity)
 
 
 def _check_at_once(run: Path, place: Path, *, overwrite: bool) -> None:

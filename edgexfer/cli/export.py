@@ -12,6 +12,7 @@ from edgexfer.cli import show
 from edgexfer.cli.build import print_measured, print_trtexec
 from edgexfer.cli.control import print_control
 from edgexfer.cli.devices import print_devices
+from edgexfer.cli.going_on import asked_on_the_way, check_going_on, how_to_go_on, places_on_the_way
 from edgexfer.cli.options import (
     AccuracyControlOption,
     DeviceOption,
@@ -20,7 +21,10 @@ from edgexfer.cli.options import (
     OverwriteOption,
     PrecisionName,
     PrecisionOption,
+    PruneEpochsOption,
     PruneOption,
+    ResumeWayOption,
+    SparsityEpochsOption,
     SparsityHowOption,
     SparsityOption,
     TrackingOption,
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 
 def export(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint that `edgexfer finetune` made.")],
     target: Annotated[str, typer.Option("--target", metavar="NAME|FILE", help="The device; see `edgexfer targets`.")],
     out: Annotated[
@@ -51,8 +56,10 @@ def export(
         int | None, typer.Option("--epochs", metavar="N", help="Of quantization-aware training; 0 only calibrates.")
     ] = None,
     prune: PruneOption = None,
+    prune_epochs: PruneEpochsOption = None,
     sparsity: SparsityOption = None,
     sparsity_how: SparsityHowOption = None,
+    sparsity_epochs: SparsityEpochsOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DATA", help="The images, where they have moved since.")
     ] = None,
@@ -63,6 +70,7 @@ def export(
         typer.Option("--known-share", metavar="X", help="Of images like val's not called unknown; by default 0.95."),
     ] = None,
     accuracy_control: AccuracyControlOption = True,
+    resume: ResumeWayOption = False,
     overwrite: OverwriteOption = False,
     logger: LoggerOption = None,
     tracking: TrackingOption = None,
@@ -80,6 +88,8 @@ def export(
 
     With --sparsity weights are set to zero, and what that gains in size and speed on this target is measured and said.
 
+    Both keep what they reached: interrupted, the same command with --resume goes on.
+
     With --logger figures, bundle and report are logged, in the run that fine-tuning began where it has one.
     """
     profile = named_target(target)
@@ -88,14 +98,17 @@ def export(
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
     share = KNOWN_SHARE if known_share is None else known_share
     check_known_share(share)
-    goal = asked_goal(prune, run, profile)
-    zeros = asked_sparsity(sparsity, sparsity_how, run)
+    goal = asked_goal(prune, run, profile, prune_epochs)
+    zeros = asked_sparsity(sparsity, sparsity_how, run, sparsity_epochs)
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
+    way = places_on_the_way(run, profile, goal, zeros)
+    wanted = asked_on_the_way(run, profile, goal, prune_epochs, zeros, sparsity_epochs)
+    check_going_on(way, wanted, resume=resume, overwrite=overwrite)
     tracked = tracking_of(logger, tracking)
     with needs("train"), loading():
         from edgexfer.flow.export import export as flow
 
-    with going_on_with(lambda: ""), log_lines(), tracked, reading_bar() as moved:
+    with going_on_with(lambda: how_to_go_on(context, way)), log_lines(), tracked, reading_bar() as moved:
         made = flow(
             run,
             profile,
@@ -107,9 +120,12 @@ def export(
             on=tuple(on or ()),
             known_share=share,
             accuracy_control=accuracy_control,
+            resume=resume,
             overwrite=overwrite,
             goal=goal,
+            prune_epochs=prune_epochs,
             sparsity=zeros,
+            sparsity_epochs=sparsity_epochs,
             progress=moved,
             tracked=tracked,
         )

@@ -116,6 +116,10 @@ PruneOption: TypeAlias = Annotated[
         "target's engine here; [cyan]macs=0.5[/] or [cyan]params=0.5[/], counted. What is left learns again from RUN.",
     ),
 ]
+PruneEpochsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--prune-epochs", metavar="N", help="Of learning again at each point on the way of --prune."),
+]
 
 SparsityOption: TypeAlias = Annotated[
     str | None,
@@ -133,6 +137,13 @@ SparsityHowOption: TypeAlias = Annotated[
         metavar="HOW",
         help="Which weights become zero: [cyan]magnitude[/] (the default), or [cyan]regularisation[/]: learned.",
     ),
+]
+SparsityEpochsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--sparsity-epochs", metavar="N", help="Of learning again at each point on the way of --sparsity."),
+]
+ResumeWayOption: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on where --prune or --sparsity was interrupted; the rest as it was begun.")
 ]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgexfer.backends import builder_of, find_backend, missing_here
 from edgexfer.core.bundle import Bundle
@@ -80,9 +81,12 @@ def export(
     on: Sequence[str] = (),
     known_share: float = KNOWN_SHARE,
     accuracy_control: bool = True,
+    resume: bool = False,
     overwrite: bool = False,
     goal: Goal | None = None,
+    prune_epochs: int | None = None,
     sparsity: Sparsity | None = None,
+    sparsity_epochs: int | None = None,
     progress: Progress | None = None,
     tracked: Tracking | None = None,
 ) -> Exported:
@@ -100,10 +104,13 @@ def export(
         known_share: of images like the validation images that shall not be called unknown, 0.5 to 1.
         accuracy_control: where INT8 loses more than the target allows, leave as few layers in float as hold it; see
             edgexfer/train/quantize/accuracy_control.py. Of no effect on a RUN that is quantized already.
-        overwrite: replace an older `out`.
+        resume: go on with a pruning, or one to zeros, that was interrupted; what never began begins.
+        overwrite: replace an older `out`; without `resume` also drop what was interrupted on the way.
         goal: what the network shall shrink to first (flow/prune.py); the pruned checkpoint lies beside `run`, and one
             that is there already is taken. None leaves the network as it is.
+        prune_epochs: of learning again at each point on the way there; None lets the number of images decide.
         sparsity: which weights shall be zero (flow/sparsify.py), after `goal`; the sparse checkpoint lies beside too.
+        sparsity_epochs: as `prune_epochs`, on the way to `sparsity`.
         progress: called with (done, all) while images are read.
         tracked: where the bundle is logged, in the run that fine-tuning began where it has one; whoever opened it ends
             it. None for nowhere, also where the checkpoint is tracked: its tracker may be another machine, and a bundle
@@ -121,11 +128,12 @@ def export(
     with ExitStack() as quantizing, held_place(out), scratch_folder(out) as folder:
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
+        learning: dict[str, Any] = {"data": data, "device": device, "resume": resume, "overwrite": overwrite}
+        learning |= {"progress": progress, "tracked": tracking}
         if goal is not None:
-            checkpoint = prune(run, None, target, goal, data=data, device=device, progress=progress, tracked=tracking)
+            checkpoint = prune(run, None, target, goal, epochs=prune_epochs, **learning)
         if sparsity is not None:
-            dense = checkpoint.folder
-            checkpoint = sparsify(dense, None, sparsity, data=data, device=device, progress=progress, tracked=tracking)
+            checkpoint = sparsify(checkpoint.folder, None, sparsity, epochs=sparsity_epochs, **learning)
         target = target_for(checkpoint, target)
         main, beside = checkpoint, None
         if checkpoint.quantization is None and target.precision not in _FLOATS:

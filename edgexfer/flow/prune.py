@@ -20,8 +20,10 @@ from edgexfer.flow.race import race
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal, pruned_place
+from edgexfer.train.prune.prune import asked_for
 from edgexfer.train.prune.prune import prune as prune_checkpoint
 from edgexfer.train.prune.stand_ins import Engine, Engines
+from edgexfer.train.prune.way import check_way, drop_way, is_begun
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ def prune(
     data: str | Path | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     tracked: Tracking | None = None,
@@ -52,7 +55,8 @@ def prune(
         data: the images, where they are no longer where the checkpoint was trained.
         epochs: of training at each point on the way; None lets the number of images decide.
         device: where to train: "auto", "cpu" or "cuda".
-        overwrite: replace an older `out`.
+        resume: go on with what an interrupted call for the same left; where `out` is None and there is none, begin.
+        overwrite: replace an older `out`; without `resume` also drop what was interrupted.
         progress: called with (done, all) while images are read.
         tracked: where settings and epochs are logged too; whoever opened it ends it.
 
@@ -67,11 +71,14 @@ def prune(
     place = pruned_place(checkpoint.folder, goal, target) if out is None else out
     # Two exports of one run want the same pruned checkpoint: the second takes what the first has made.
     with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
-        precision = None if engines is None else engines.precision
-        asked = {"parent": checkpoint.digest, "goal": str(goal), "target": target.name, "precision": precision}
-        if out is None and (there := made_before(place, "pruning", asked, epochs)) is not None:
+        asked = asked_for(checkpoint, target, goal, engines, epochs)
+        there = made_before(place, "pruning", asked)
+        if there is not None and (out is None or resume):
             log.info("taking the pruned checkpoint %s, which was made from this run before", place)
+            drop_way(place)  # killed between the two, it would lie there for ever
             return there
+        resume = resume and (out is not None or is_begun(place))
+        check_way(place, asked, resume=resume, overwrite=overwrite)
         return prune_checkpoint(
             checkpoint,
             target,
@@ -81,6 +88,7 @@ def prune(
             data=data,
             epochs=epochs,
             device=device,
+            resume=resume,
             overwrite=overwrite or out is None,
             progress=progress,
             tracked=tracked,
@@ -92,7 +100,8 @@ def engines_here(target: Target) -> Engines | None:
     names = [name for name in (target.backend, *target.rivals) if not why_no_layer_timer(target, name)]
     if not names:
         return None
-    return Engines("float32" if target.precision in _FLOATS else "int8", partial(_fastest, names))
+    precision = "float32" if target.precision in _FLOATS else "int8"
+    return Engines(precision, partial(_fastest, names), partial(_named, names))
 
 
 def _fastest(names: Sequence[str], bundle: Bundle) -> Engine:
@@ -107,19 +116,26 @@ def _fastest(names: Sequence[str], bundle: Bundle) -> Engine:
             "%s takes %.2f (%.2f to %.2f) of the time that %s takes", name, found.ratio, found.low, found.high, best
         )
         best = name if found.high < 1 else best
-    timer = layer_timer_of(find_backend(best))
+    return _engine(best)
+
+
+def _named(names: Sequence[str], version: str) -> Engine | None:
+    return next((engine for engine in map(_engine, names) if engine.version == version), None)
+
+
+def _engine(name: str) -> Engine:
+    timer = layer_timer_of(find_backend(name))
     assert timer is not None  # noqa: S101 - those without one are not among the names
-    return Engine(timer, partial(race, backend=best, against_backend=best), timer.engine_version())
+    return Engine(timer, partial(race, backend=name, against_backend=name), timer.engine_version())
 
 
-def made_before(place: Path, record: str, asked: dict[str, Any], epochs: int | None) -> Checkpoint | None:
+def made_before(place: Path, record: str, asked: dict[str, Any]) -> Checkpoint | None:
     """Returns the checkpoint that an earlier call left at `place`, None where there is none that was asked for alike.
 
     Args:
         place: where it would be.
         record: the key of its manifest that says how it was made.
-        asked: what must stand there.
-        epochs: that it must have been given; None for any.
+        asked: what must stand there; "made" does not, and epochs of None are any.
     """
     if not place.exists():
         return None
@@ -129,8 +145,8 @@ def made_before(place: Path, record: str, asked: dict[str, Any], epochs: int | N
         log.warning("%s is damaged and is made again", place)
         return None
     found = there.manifest.get(record) or {}
-    same = all(found.get(key) == value for key, value in asked.items()) and epochs in (None, found.get("epochs"))
-    return there if same else None
+    wanted = {key: value for key, value in asked.items() if key != "made" and (key, value) != ("epochs", None)}
+    return there if all(found.get(key) == value for key, value in wanted.items()) else None
 
 
 def pruning_doubts(checkpoint: Checkpoint, target: Target) -> tuple[str, ...]:

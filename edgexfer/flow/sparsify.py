@@ -25,7 +25,9 @@ from edgexfer.gate.judge.compare import compare
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.stand_ins import Timed
+from edgexfer.train.prune.way import check_way, drop_way, is_begun
 from edgexfer.train.sparse.asked import TWO_FOUR, Sparsity, dense_place, sparse_place
+from edgexfer.train.sparse.sparsify import asked_for
 from edgexfer.train.sparse.sparsify import sparsify as sparsify_checkpoint
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ def sparsify(
     data: str | Path | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     tracked: Tracking | None = None,
@@ -54,7 +57,8 @@ def sparsify(
         data: the images, where they are no longer where the checkpoint was trained.
         epochs: of training at each point on the way; None lets the number of images decide.
         device: where to train: "auto", "cpu" or "cuda".
-        overwrite: replace an older `out`.
+        resume: go on with what an interrupted call for the same left; where `out` is None and there is none, begin.
+        overwrite: replace an older `out`; without `resume` also drop what was interrupted.
         progress: called with (done, all) while images are read.
         tracked: where settings and epochs are logged too; whoever opened it ends it.
 
@@ -65,10 +69,14 @@ def sparsify(
     place = sparse_place(checkpoint.folder, sparsity) if out is None else out
     # Two exports of one run want the same sparse checkpoint: the second takes what the first has made.
     with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
-        asked = {"parent": checkpoint.digest, "asked": str(sparsity), "how": sparsity.how}
-        if out is None and (there := made_before(place, "sparsity", asked, epochs)) is not None:
+        asked = asked_for(checkpoint, sparsity, epochs)
+        there = made_before(place, "sparsity", asked)
+        if there is not None and (out is None or resume):
             log.info("taking the sparse checkpoint %s, which was made from this run before", place)
+            drop_way(place)  # killed between the two, it would lie there for ever
             return there
+        resume = resume and (out is not None or is_begun(place))
+        check_way(place, asked, resume=resume, overwrite=overwrite)
         return sparsify_checkpoint(
             checkpoint,
             sparsity,
@@ -76,6 +84,7 @@ def sparsify(
             data=data,
             epochs=epochs,
             device=device,
+            resume=resume,
             overwrite=overwrite or out is None,
             progress=progress,
             tracked=tracked,

@@ -51,6 +51,7 @@ from edgexfer.train.deploy import DeployNetwork, deploy_form
 from edgexfer.train.images.split import SplitRow, read_split, write_split
 from edgexfer.train.network import build_network
 from edgexfer.train.prune.narrow import narrow_to
+from edgexfer.train.prune.way import is_begun
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
 EARLIER, EXEMPLARS = "earlier.csv", "exemplars.safetensors"
@@ -138,10 +139,10 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     path = Path(folder)
     partial = path.with_name(f"{path.name}.partial")
     if not path.exists() and partial.exists():
-        raise ArtifactError(
-            f"{path} is not finished: its training was interrupted",
-            f"go on with `edgexfer finetune DATA --out {path} --resume`",
-        )
+        how = f"go on with `edgexfer finetune DATA --out {path} --resume`"
+        if is_begun(path):
+            how = "go on with the `edgexfer compress` or `edgexfer export` that began it, and --resume"
+        raise ArtifactError(f"{path} is not finished: its training was interrupted", how)
     manifest = read_manifest(path, "checkpoint")
     try:
         labels = tuple(manifest["labels"])

@@ -62,6 +62,7 @@ def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) ->
     flags = ["--precision", "float32", "--epochs", "0", "--data", "photos", "--device", "cpu", "--overwrite"]
     flags += ["--on", "me@orin", "--on", "me@pi", "--known-share", "0.9", "--no-accuracy-control"]
     flags += ["--prune", "macs=0.5", "--sparsity", "0.7", "--sparsity-how", "regularisation"]
+    flags += ["--prune-epochs", "3", "--sparsity-epochs", "4"]
     assert edgexfer("export", run, "--target", "jetson-orin-nano", "--out", "a/b.edgx", *flags).code == 0
     plain, full = calls
     assert (plain["run"], plain["target"].name, plain["out"]) == (run, "x86-cpu", Path("mine.edgx"))
@@ -71,6 +72,8 @@ def test_what_the_flow_gets(edgexfer: Terminal, run: Path, calls: list[Call]) ->
     assert full["on"] == ("me@orin", "me@pi")
     assert (plain["goal"], full["goal"]) == (None, Goal("macs", 0.5))
     assert (plain["sparsity"], full["sparsity"]) == (None, Sparsity(0.7, "regularisation"))
+    assert (plain["prune_epochs"], plain["sparsity_epochs"], plain["resume"]) == (None, None, False)
+    assert (full["prune_epochs"], full["sparsity_epochs"], full["resume"]) == (3, 4, False)
     assert (plain["known_share"], full["known_share"]) == (0.95, 0.9)
     assert (full["target"].name, full["out"], full["precision"]) == ("jetson-orin-nano", Path("a/b.edgx"), "float32")
     assert (full["epochs"], full["data"], full["device"], full["overwrite"]) == (0, Path("photos"), "cpu", True)

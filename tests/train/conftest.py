@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from edgexfer.train.checkpoint import Checkpoint
+    from tests.train.exports import Exports
 
 _THERE = all(importlib.util.find_spec(name) for name in ("torch", "timm", "lightning", "nncf", "onnx", "sklearn"))
 _LIGHT = ("test_pixel_cache.py", "test_split.py")  # numpy and Pillow are all they need
@@ -29,3 +34,15 @@ def _one_thread() -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def pruned(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """The shared run with a quarter of its MACs gone, counted, at two points, each of one epoch; not to be changed."""
+    from edgexfer.core.target import load_target
+    from edgexfer.train.prune.goal import Goal
+    from edgexfer.train.prune.prune import prune
+
+    out = tmp_path_factory.mktemp("prune") / "pruned"
+    target = load_target("x86-cpu")
+    return prune(exports.run, target, Goal("macs", 0.75), out, engines=None, epochs=1, device="cpu")

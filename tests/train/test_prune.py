@@ -40,13 +40,6 @@ X86 = load_target("x86-cpu")
 LESS = Goal("macs", 0.75)
 
 
-@pytest.fixture(scope="module")
-def pruned(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """The shared run with a quarter of its MACs gone, counted, at two points, each of one epoch."""
-    out = tmp_path_factory.mktemp("prune") / "pruned"
-    return prune(exports.run, X86, LESS, out, engines=None, epochs=1, device="cpu")
-
-
 def test_the_goal_is_reached_and_recorded(exports: Exports, pruned: Checkpoint) -> None:
     record = pruned.manifest["pruning"]
     first, *between, last = record["points"]

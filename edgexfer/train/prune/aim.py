@@ -29,13 +29,16 @@ class Aim:
         full: the unpruned widths.
         stand_ins: what is timed at each point; None for nothing.
         by_clock: whether the ratio is one of latency, and `cost` a table that the clock corrects.
+
+    Attributes:
+        slope: what the points so far have taught; another Aim goes on from it.
     """
 
     def __init__(self, cost: Cost, full: Widths, stand_ins: StandIns | None, *, by_clock: bool) -> None:
         self._cost, self._full, self._stand_ins, self._by_clock = cost, full, stand_ins, by_clock
         # What the clock saves for each share that the table saves. A profile bills every layer for being looked at, so
         # that the table has more of fixed cost than the clock sees; without a channel removed both say 1.
-        self._slope = 1.0
+        self.slope = 1.0
 
     def at(self, ratio: float, worth: Sequence[Tensor]) -> tuple[Widths, Timed | None]:
         """Returns the widths at which the measure is `ratio` of the unpruned one's, and their time.
@@ -54,7 +57,7 @@ class Aim:
         tried: list[tuple[Widths, Timed]] = []
         for _ in range(_ATTEMPTS):
             try:
-                wanted = 1 - (1 - _CLOSER * ratio) / self._slope
+                wanted = 1 - (1 - _CLOSER * ratio) / self.slope
                 widths = choose_widths(worth, self._cost, wanted * whole)
             except EdgexferError:
                 if not tried:
@@ -74,7 +77,7 @@ class Aim:
                 return widths, timed
             if _WITHIN * ratio <= timed.ratio <= ratio:
                 break
-            self._slope = min(max((1 - timed.ratio) / (1 - said), 1 / _STEEPEST), _STEEPEST)
+            self.slope = min(max((1 - timed.ratio) / (1 - said), 1 / _STEEPEST), _STEEPEST)
         held = [found for found in tried if found[1].ratio <= ratio]
         if not held:
             widths, timed = min(tried, key=lambda found: found[1].ratio)

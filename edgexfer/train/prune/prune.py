@@ -10,6 +10,7 @@ network first; size_bytes and latency are None without an engine.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgexfer.core.errors import ArtifactError, EdgexferError
 from edgexfer.core.held import held_place
@@ -17,12 +18,14 @@ from edgexfer.core.staging import refuse_existing, scratch_folder
 from edgexfer.core.target import Target
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.images.prepared import Progress
+from edgexfer.train.images.split import dataset_digest
 from edgexfer.train.loop.memory import keep_freed_memory
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.save import save_recovered
 from edgexfer.train.prune.stand_ins import Engines
 from edgexfer.train.prune.walk import Work, walk
+from edgexfer.train.prune.way import begin_way, check_way, drop_way, dropped_if_refused
 from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.task import usable_device
 
@@ -37,6 +40,7 @@ def prune(
     data: str | Path | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     tracked: Tracking | None = None,
@@ -52,13 +56,15 @@ def prune(
         data: the images, where they are no longer where the checkpoint was trained.
         epochs: of training at each point; None lets the number of images decide.
         device: "auto", "cpu" or "cuda".
-        overwrite: replace an older `out`.
+        resume: go on from `out`.partial, which a call with the same arguments left when it was interrupted (way.py).
+        overwrite: replace an older `out`; without `resume` also drop what was interrupted.
         progress: called with (done, all) while images are read.
         tracked: takes settings and epochs too; whoever opened it ends it.
 
     Raises:
         EdgexferError: the checkpoint is quantized, the goal cannot be reached, it asks for latency and there is no
-            engine, the images are gone, or `out` exists or cannot be written.
+            engine, the images are gone, `out` exists or cannot be written, or what was interrupted is there and is not
+            resumed, was asked for otherwise, or is not there to be resumed.
     """
     refuse_existing(out, overwrite=overwrite)
     if goal.measure == "latency" and engines is None:
@@ -67,6 +73,8 @@ def prune(
         raise ArtifactError(f"{checkpoint.folder} is pruned already", "prune the RUN it was made from, and further")
     if "sparsity" in checkpoint.manifest:
         raise ArtifactError(f"{checkpoint.folder} is sparse already", "prune the RUN it was made from, then --sparsity")
+    asked = asked_for(checkpoint, target, goal, engines, epochs)
+    check_way(out, asked, resume=resume, overwrite=overwrite)
     network = checkpoint.float_network()
     where = usable_device(device)
     keep_freed_memory()
@@ -75,12 +83,17 @@ def prune(
         images_again(checkpoint, network, data, progress) as (prepared, learning),
         scratch_folder(out) as folder,
     ):
+        asked = {**asked, "images": dataset_digest(learning.rows)}
+        way = begin_way(out, asked, resume=resume, overwrite=overwrite)
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         tracking.settings({"prune": {"goal": str(goal), "target": target.name, "epochs": epochs}})
-        work = Work(checkpoint, network, target, goal, engines, prepared, learning, where, epochs, folder, tracking)
-        walked = walk(work)
-        return save_recovered(
+        work = Work(
+            checkpoint, network, target, goal, engines, prepared, learning, where, epochs, way, folder, tracking
+        )
+        with dropped_if_refused(out):
+            walked = walk(work)
+        made = save_recovered(
             checkpoint,
             walked.network,
             prepared,
@@ -93,3 +106,19 @@ def prune(
             tracked_as="prune",
             overwrite=overwrite,
         )
+        drop_way(out)
+        return made
+
+
+def asked_for(
+    checkpoint: Checkpoint, target: Target, goal: Goal, engines: Engines | None, epochs: int | None
+) -> dict[str, Any]:
+    """Returns what another call must ask for too, to go on with one that was interrupted."""
+    return {
+        "made": "pruning",
+        "parent": checkpoint.digest,
+        "goal": str(goal),
+        "target": target.name,
+        "precision": None if engines is None else engines.precision,
+        "epochs": epochs,
+    }

@@ -78,10 +78,12 @@ class Engines:
     Attributes:
         precision: what is timed, "int8" or "float32".
         fastest: returns the one that runs a network fastest: what ships will run in it, see flow/rivals.py.
+        named: returns the one of this version, None where it is not here.
     """
 
     precision: str
     fastest: Callable[[Bundle], Engine]
+    named: Callable[[str], Engine | None] = lambda _: None
 
 
 class StandIns:
@@ -95,6 +97,7 @@ class StandIns:
         target: decides dialect and opset.
         engines: the target's; the one that is fastest with the unpruned network times all others.
         folder: where the bundles lie.
+        version: of the engine that has timed so far, and goes on where it is here; None chooses.
 
     Attributes:
         engine: that one.
@@ -109,12 +112,14 @@ class StandIns:
         target: Target,
         engines: Engines,
         folder: Path,
+        version: str | None = None,
     ) -> None:
         self._checkpoint, self._groups, self._pixels, self._target = checkpoint, groups, pixels, target
         self._precision, self._folder = engines.precision, folder
         self._model = _whole(checkpoint, network, pixels, target, quantized=engines.precision == "int8")
         self._made: dict[tuple[int, ...], Bundle] = {}
-        self.engine = engines.fastest(self._unpruned())
+        known = None if version is None else engines.named(version)
+        self.engine = known or engines.fastest(self._unpruned())
 
     def table(self, progress: Progress | None = None) -> Cost:
         """Measures the latency table, in microseconds."""
