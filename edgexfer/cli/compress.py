@@ -15,6 +15,7 @@ from edgexfer.cli.going_on import asked_on_the_way, check_going_on, how_to_go_on
 from edgexfer.cli.options import (
     AccuracyControlOption,
     DeviceOption,
+    KeepInputSizeOption,
     LoggerOption,
     OverwriteOption,
     PruneEpochsOption,
@@ -53,6 +54,7 @@ def compress(
     ] = None,
     prune: PruneOption = None,
     prune_epochs: PruneEpochsOption = None,
+    keep_input_size: KeepInputSizeOption = False,
     sparsity: SparsityOption = None,
     sparsity_how: SparsityHowOption = None,
     sparsity_epochs: SparsityEpochsOption = None,
@@ -77,7 +79,7 @@ def compress(
     Both keep what they reached: interrupted, the same command with --resume goes on.
     """
     profile = named_target(target)
-    goal = asked_goal(prune, run, profile, prune_epochs)
+    goal = asked_goal(prune, run, profile, prune_epochs, keep_input_size=keep_input_size)
     zeros = asked_sparsity(sparsity, sparsity_how, run, sparsity_epochs)
     way = places_on_the_way(run, profile, goal, zeros)
     place = named(out) if out else default_out(way[-1] if way else run, profile)

@@ -16,6 +16,7 @@ from edgexfer.cli.going_on import asked_on_the_way, check_going_on, how_to_go_on
 from edgexfer.cli.options import (
     AccuracyControlOption,
     DeviceOption,
+    KeepInputSizeOption,
     LoggerOption,
     OnOption,
     OverwriteOption,
@@ -57,6 +58,7 @@ def export(
     ] = None,
     prune: PruneOption = None,
     prune_epochs: PruneEpochsOption = None,
+    keep_input_size: KeepInputSizeOption = False,
     sparsity: SparsityOption = None,
     sparsity_how: SparsityHowOption = None,
     sparsity_epochs: SparsityEpochsOption = None,
@@ -98,7 +100,7 @@ def export(
         raise SettingsError(f"--epochs is {epochs}, expected 0 or more")
     share = KNOWN_SHARE if known_share is None else known_share
     check_known_share(share)
-    goal = asked_goal(prune, run, profile, prune_epochs)
+    goal = asked_goal(prune, run, profile, prune_epochs, keep_input_size=keep_input_size)
     zeros = asked_sparsity(sparsity, sparsity_how, run, sparsity_epochs)
     _check_at_once(run, profile, bundle, precision, overwrite=overwrite)
     way = places_on_the_way(run, profile, goal, zeros)

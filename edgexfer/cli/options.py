@@ -120,6 +120,10 @@ PruneEpochsOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--prune-epochs", metavar="N", help="Of learning again at each point on the way of --prune."),
 ]
+KeepInputSizeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--keep-input-size", help="With --prune: channels alone may go, the input stays as large as it is."),
+]
 
 SparsityOption: TypeAlias = Annotated[
     str | None,

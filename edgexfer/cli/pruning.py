@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from edgexfer.core.target import Target
 from edgexfer.train.prune.goal import Goal, parse_goal
 
 
-def asked_goal(text: str | None, run: Path, target: Target, epochs: int | None = None) -> Goal | None:
+def asked_goal(
+    text: str | None, run: Path, target: Target, epochs: int | None = None, *, keep_input_size: bool = False
+) -> Goal | None:
     """Reads `--prune`; None where it was not given.
 
     Raises:
@@ -22,8 +25,10 @@ def asked_goal(text: str | None, run: Path, target: Target, epochs: int | None =
     if text is None:
         if epochs is not None:
             raise SettingsError("--prune-epochs is given without --prune", "say what shall be left, as in macs=0.5")
+        if keep_input_size:
+            raise SettingsError("--keep-input-size is given without --prune", "say what shall be left, as in macs=0.5")
         return None
-    goal = parse_goal(text)
+    goal = replace(parse_goal(text), keep_input_size=keep_input_size)
     if epochs is not None and epochs < 0:
         raise SettingsError(f"--prune-epochs is {epochs}, expected 0 or more")
     if run.exists():

@@ -26,8 +26,10 @@ def pruning_table(record: dict[str, Any] | None) -> Table | None:
         split = "test" if "test" in points[0]["metrics"] else "val"
         full_ms = next((point["latency"]["full_ms"] for point in points if point["latency"]), None)
         clock = () if full_ms is None else ("latency", "ms", "file")
-        head = ("left", "parameters", "MACs", *clock, f"top-1 {split}", "95 % interval")
-        rows = tuple(_row(point, split, full_ms) for point in points)
+        sides = {point.get("input_size") for point in points}  # older records have none
+        size = ("input",) if len(sides) > 1 else ()
+        head = ("left", *size, "parameters", "MACs", *clock, f"top-1 {split}", "95 % interval")
+        rows = tuple(_row(point, split, full_ms, sized=bool(size)) for point in points)
         return Table(f"Pruned to {record['goal']}", head, rows)
     except (KeyError, TypeError, ValueError, IndexError, StopIteration, ZeroDivisionError) as error:
         raise ArtifactError(f"the record of pruning is damaged: {error!r}", "prune again") from error
@@ -46,7 +48,7 @@ def pruning_about(record: dict[str, Any] | None) -> str:
     )
 
 
-def _row(point: dict[str, Any], split: str, full_ms: float | None) -> tuple[str, ...]:
+def _row(point: dict[str, Any], split: str, full_ms: float | None, *, sized: bool) -> tuple[str, ...]:
     found = point["metrics"][split]
     low, high = wilson_interval(found["right"], found["images"])
     clock: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ def _row(point: dict[str, Any], split: str, full_ms: float | None) -> tuple[str,
         clock = (f"{timed['ratio']:.2f}", f"{timed['latency_ms']:.2f}", f"{point['size_bytes'] / 1e6:.2f} MB")
     return (
         f"{point['ratio']:.2f}",
+        *((str(point["input_size"]),) if sized else ()),
         f"{point['params'] / 1e6:.2f} M",
         f"{point['macs'] / 1e6:.0f} M",
         *clock,

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.sample import SPLITS
@@ -70,6 +71,15 @@ class Exemplars:
     def taken(self, rows: NDArray[np.int64]) -> Exemplars:
         """Returns the images `rows`, in that order."""
         return Exemplars(self.pixels[rows], self.class_ids[rows], self.splits[rows], self.sha256[rows])
+
+    def resized(self, height: int, width: int) -> Exemplars:
+        """Returns the same images at another size."""
+        if self.pixels.shape[1:3] == (height, width):
+            return self
+        pixels = [
+            np.asarray(Image.fromarray(own).resize((width, height), Image.Resampling.BICUBIC)) for own in self.pixels
+        ]
+        return Exemplars(np.stack(pixels), self.class_ids, self.splits, self.sha256)
 
 
 def herd(seen: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -29,15 +29,19 @@ class Aim:
         full: the unpruned widths.
         stand_ins: what is timed at each point; None for nothing.
         by_clock: whether the ratio is one of latency, and `cost` a table that the clock corrects.
+        start: the ratio at the full widths: less than 1 where the input has become smaller.
 
     Attributes:
         slope: what the points so far have taught; another Aim goes on from it.
     """
 
-    def __init__(self, cost: Cost, full: Widths, stand_ins: StandIns | None, *, by_clock: bool) -> None:
+    def __init__(
+        self, cost: Cost, full: Widths, stand_ins: StandIns | None, *, by_clock: bool, start: float = 1.0
+    ) -> None:
         self._cost, self._full, self._stand_ins, self._by_clock = cost, full, stand_ins, by_clock
+        self._start = start
         # What the clock saves for each share that the table saves. A profile bills every layer for being looked at, so
-        # that the table has more of fixed cost than the clock sees; without a channel removed both say 1.
+        # that the table has more of fixed cost than the clock sees; without a channel removed both say `start`.
         self.slope = 1.0
 
     def at(self, ratio: float, worth: Sequence[Tensor]) -> tuple[Widths, Timed | None]:
@@ -50,14 +54,14 @@ class Aim:
         Raises:
             EdgexferError: so many channels cannot be removed.
         """
-        whole = self._cost.of(self._full)
+        whole = self._cost.of(self._full) / self._start
         if self._stand_ins is None or not self._by_clock:
             widths = choose_widths(worth, self._cost, ratio * whole)
             return widths, None if self._stand_ins is None else self._stand_ins.timed(widths)
         tried: list[tuple[Widths, Timed]] = []
         for _ in range(_ATTEMPTS):
             try:
-                wanted = 1 - (1 - _CLOSER * ratio) / self.slope
+                wanted = self._start - (self._start - _CLOSER * ratio) / self.slope
                 widths = choose_widths(worth, self._cost, wanted * whole)
             except EdgexferError:
                 if not tried:
@@ -75,12 +79,13 @@ class Aim:
                     timed.low, timed.high,
                 )  # fmt: skip
                 return widths, timed
-            if _WITHIN * ratio <= timed.ratio <= ratio:
+            if _WITHIN * ratio <= timed.ratio <= ratio or (widths == self._full).all():
                 break
-            self.slope = min(max((1 - timed.ratio) / (1 - said), 1 / _STEEPEST), _STEEPEST)
-        held = [found for found in tried if found[1].ratio <= ratio]
+            found = (self._start - timed.ratio) / (self._start - said)
+            self.slope = min(max(found, 1 / _STEEPEST), _STEEPEST)
+        held = [one for one in tried if one[1].ratio <= ratio]
         if not held:
-            widths, timed = min(tried, key=lambda found: found[1].ratio)
+            widths, timed = min(tried, key=lambda one: one[1].ratio)
             log.warning("%.3f of the latency is as near as the clock came to %g", timed.ratio, ratio)
             return widths, timed
-        return max(held, key=lambda found: found[1].ratio)
+        return max(held, key=lambda one: one[1].ratio)

@@ -1,6 +1,7 @@
 """The target's engine on the way to a pruned network: which one times, and its latency table; kept in `engine.json`.
 
-    {"version": "onnxruntime 1.31.1", "table": null or {"unit", "terms": [the fields of cost.Term]}}
+    {"version": "onnxruntime 1.31.1", "table": null or {"unit", "terms": [the fields of cost.Term]},
+     "start": null or the fields of stand_ins.Timed: the network with a smaller input, no channel removed}
 
 So a way that goes on is timed by the engine that it was begun with, and steered by the table of that time.
 """
@@ -25,7 +26,8 @@ from edgexfer.train.images.prepared import Prepared
 from edgexfer.train.prune.aim import Aim
 from edgexfer.train.prune.cost import Cost, Term, Widths
 from edgexfer.train.prune.groups import Group
-from edgexfer.train.prune.stand_ins import CALIBRATING, Engines, StandIns
+from edgexfer.train.prune.smaller_input import SmallerInput
+from edgexfer.train.prune.stand_ins import CALIBRATING, Engines, StandIns, Timed
 from edgexfer.train.prune.way import ENGINE
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ def stand_ins_on(
     target: Target,
     engines: Engines | None,
     folder: Path,
+    smaller: SmallerInput | None,
 ) -> StandIns | None:
     """Returns what is timed; None without an engine.
 
@@ -54,6 +57,7 @@ def stand_ins_on(
         target: decides the form of the files.
         engines: the target's.
         folder: where the files lie.
+        smaller: what the network was before its input became smaller, to be timed against; None where it did not.
     """
     if engines is None:
         return None
@@ -62,25 +66,51 @@ def stand_ins_on(
     made = StandIns(checkpoint, network, groups, images.cache[seen[:CALIBRATING]], target, engines, folder, before)
     version = made.engine.version
     if before is None:
-        _keep(way, version, None)
+        _keep(way, version=version)
     elif before != version:
         log.warning("%s timed the points so far and is not here any more: %s goes on", before, version)
     log.info("%s runs it here and times what is narrower", version)
+    if smaller is not None:
+        own = folder / "own-input"
+        own.mkdir()
+        whole = StandIns(smaller.before, network, groups, smaller.pixels, target, engines, own, version)
+        made.against = whole.unpruned()
     return made
 
 
-def aim_on(way: Path, counts: Mapping[str, Cost], measure: str, full: Widths, stand_ins: StandIns | None) -> Aim:
-    """Returns what chooses the widths: by a count, or by a latency table that is measured, or kept in `way`."""
+def start_on(way: Path, stand_ins: StandIns, full: Widths) -> Timed:
+    """Times the network with a smaller input and all of its channels; kept in `way`."""
+    version, kept = stand_ins.engine.version, _kept(way)
+    if kept.get("version") == version and kept.get("start"):
+        return Timed(**kept["start"])
+    timed = stand_ins.timed(full)
+    _keep(way, version=version, start=asdict(timed))
+    return timed
+
+
+def aim_on(
+    way: Path, counts: Mapping[str, Cost], measure: str, full: Widths, stand_ins: StandIns | None, *, start: float = 1.0
+) -> Aim:
+    """Returns what chooses the widths: by a count, or by a latency table that is measured, or kept in `way`.
+
+    Args:
+        way: PLACE.partial.
+        counts: what can be counted.
+        measure: of the goal.
+        full: the unpruned widths.
+        stand_ins: what is timed.
+        start: what is left of the measure at these.
+    """
     if measure != "latency" or stand_ins is None:
-        return Aim(counts[measure], full, stand_ins, by_clock=False)
+        return Aim(counts[measure], full, stand_ins, by_clock=False, start=start)
     version, kept = stand_ins.engine.version, _kept(way)
     if kept.get("version") == version and kept.get("table"):
         table = Cost(kept["table"]["unit"], tuple(Term(**term) for term in kept["table"]["terms"]))
     else:
         log.info("timing its layers at other widths")
         table = stand_ins.table(_told("layers"))
-        _keep(way, version, table)
-    return Aim(table, full, stand_ins, by_clock=True)
+        _keep(way, version=version, table=asdict(table))
+    return Aim(table, full, stand_ins, by_clock=True, start=start)
 
 
 def _kept(way: Path) -> dict[str, Any]:
@@ -90,8 +120,10 @@ def _kept(way: Path) -> dict[str, Any]:
         return {}
 
 
-def _keep(way: Path, version: str, table: Cost | None) -> None:
-    content = {"version": version, "table": None if table is None else asdict(table)}
+def _keep(way: Path, *, version: str, **measured: dict[str, Any]) -> None:
+    kept = _kept(way)
+    before = kept if kept.get("version") == version else {}
+    content = {"table": None, "start": None, **before, "version": version, **measured}
     write_file(way / ENGINE, json.dumps(content) + "\n")
 
 

@@ -27,10 +27,12 @@ class Goal:
     Attributes:
         measure: "latency" (one inference on the target's engine, one thread), "params" or "macs".
         ratio: what is left of it, 0.05 to 0.99 of the unpruned network's.
+        keep_input_size: whether channels alone may go, and no pixels of the input.
     """
 
     measure: Measure
     ratio: float
+    keep_input_size: bool = False
 
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
@@ -46,13 +48,18 @@ class Goal:
             )
 
     def __str__(self) -> str:
-        return f"{self.measure}={self.ratio:g}"
+        kept = ", its input size kept" if self.keep_input_size else ""
+        return f"{self.measure}={self.ratio:g}{kept}"
 
-    @property
-    def points(self) -> tuple[float, ...]:
-        """Ratios on the way, the asked one last; each is the same share of the one before it, from 1 on."""
-        steps = max(1, math.ceil(round(math.log(self.ratio) / math.log(_STEP), 6)))
-        return (*(round(self.ratio ** (step / steps), 4) for step in range(1, steps)), self.ratio)
+    def points_from(self, start: float) -> tuple[float, ...]:
+        """Returns ratios on the way, the asked one last; each is the same share of the one before it.
+
+        Args:
+            start: what is left of the measure where the way begins, 1 of the whole network.
+        """
+        steps = max(1, math.ceil(round(math.log(self.ratio / start) / math.log(_STEP), 6)))
+        between = (start * (self.ratio / start) ** (step / steps) for step in range(1, steps))
+        return (*(round(ratio, 4) for ratio in between), self.ratio)
 
 
 def parse_goal(text: str) -> Goal:
@@ -73,5 +80,5 @@ def parse_goal(text: str) -> Goal:
 
 def pruned_place(run: Path, goal: Goal, target: Target) -> Path:
     """Returns where the pruned sibling of `run` lies: RUN.pruned-MEASURE-RATIO, for latency with the target's name."""
-    name = f"{run.name}.pruned-{goal.measure}-{goal.ratio:g}"
+    name = f"{run.name}.pruned-{goal.measure}-{goal.ratio:g}{'-input-kept' if goal.keep_input_size else ''}"
     return run.with_name(f"{name}-{target.name}" if goal.measure == "latency" else name)

@@ -1,14 +1,16 @@
 """prune: a float Checkpoint -> a narrower float Checkpoint, by way of points that each lost a little more (walk.py).
 
 `pruning` in the checkpoint's manifest: goal, measure, ratio, target, precision and engine (None where nothing was
-timed), parent (digest), block, epochs, learning_rate, distillation, removed ({group: [channels before, after]}), images
-(digests of those that importance was measured on), and points: {"ratio", "params", "macs", "size_bytes", "latency":
-{"ratio", "low", "high", "latency_ms", "full_ms"}, "metrics": {split: {"images", "right"}}, "epochs"}, the unpruned
-network first; size_bytes and latency are None without an engine.
+timed), parent (digest), block, epochs, learning_rate (of a point that is near, recover.py takes a third), distillation,
+removed ({group: [channels before, after]}), images (digests of those that importance was measured on), input_size
+([before, now], pixels), and points: {"ratio", "input_size", "params", "macs", "size_bytes", "latency": {"ratio", "low",
+"high", "latency_ms", "full_ms"}, "metrics": {split: {"images", "right"}}, "epochs"}, the whole network first, then with
+a smaller input where it got one; size_bytes and latency are None without an engine.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from edgexfer.train.loop.memory import keep_freed_memory
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.save import save_recovered
-from edgexfer.train.prune.stand_ins import Engines
+from edgexfer.train.prune.smaller_input import smaller_input
+from edgexfer.train.prune.stand_ins import CALIBRATING, Engines
 from edgexfer.train.prune.walk import Work, walk
 from edgexfer.train.prune.way import begin_way, check_way, drop_way, dropped_if_refused
 from edgexfer.train.quantize.learning_images import images_again
@@ -45,7 +48,7 @@ def prune(
     progress: Progress | None = None,
     tracked: Tracking | None = None,
 ) -> Checkpoint:
-    """Removes channels until the goal is reached, and lets what is left learn.
+    """Removes pixels of the input and channels until the goal is reached, and lets what is left learn.
 
     Args:
         checkpoint: a float one.
@@ -78,18 +81,31 @@ def prune(
     network = checkpoint.float_network()
     where = usable_device(device)
     keep_freed_memory()
-    with (
-        held_place(out),
-        images_again(checkpoint, network, data, progress) as (prepared, learning),
-        scratch_folder(out) as folder,
-    ):
-        asked = {**asked, "images": dataset_digest(learning.rows)}
+    with ExitStack() as opened:
+        opened.enter_context(held_place(out))
+        smaller = smaller_input(checkpoint, network, data, target, goal, images=CALIBRATING)
+        checkpoint = checkpoint if smaller is None else smaller.checkpoint
+        prepared, learning = opened.enter_context(images_again(checkpoint, network, data, progress))
+        folder = opened.enter_context(scratch_folder(out))
+        asked |= {"images": dataset_digest(learning.rows), "input_size": checkpoint.preprocess.height}
         way = begin_way(out, asked, resume=resume, overwrite=overwrite)
         tracking = Tracking() if tracked is None else tracked
         tracking.begin(str(checkpoint.manifest["name"]), checkpoint.manifest.get("trackers", ()))
         tracking.settings({"prune": {"goal": str(goal), "target": target.name, "epochs": epochs}})
         work = Work(
-            checkpoint, network, target, goal, engines, prepared, learning, where, epochs, way, folder, tracking
+            checkpoint,
+            network,
+            target,
+            goal,
+            engines,
+            prepared,
+            learning,
+            where,
+            epochs,
+            way,
+            folder,
+            tracking,
+            smaller,
         )
         with dropped_if_refused(out):
             walked = walk(work)

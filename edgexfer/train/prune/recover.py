@@ -13,9 +13,11 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from edgexfer.core.files import write_file
@@ -23,6 +25,7 @@ from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.images.augment import Augmentation
 from edgexfer.train.images.prepared import Prepared
 from edgexfer.train.loop.fit import HISTORY, fit
+from edgexfer.train.loop.judge import logits
 from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.loop.trainee import Trainee
@@ -33,6 +36,8 @@ _IMAGES_SEEN = 3_000  # at each point unless told otherwise; twice that at the l
 _MOST_EPOCHS = 40
 _PATIENCE = 3  # epochs, or a quarter of them all: the rate still rises in the first tenth
 _LEARNING_RATE = 3e-4
+_NEAR = 0.03  # from the teacher's answers, KL: from here the full rate leads away (docs/log.md)
+_RATE_NEAR = 1 / 3
 _DISTILLATION = 1.0
 
 
@@ -90,13 +95,16 @@ def recover(
         stage: what they are called in the history.
     """
     patience = max(_PATIENCE, schedule.epochs // 4)
+    val = images.indices("val")
+    if _distance(*(logits(one.to(device), images.cache, val) for one in (network, teacher))) < _NEAR:
+        schedule = replace(schedule, learning_rate=_RATE_NEAR * schedule.learning_rate)
     with feature_distance(network, teacher, groups, kept) as distance:
         trainee = Trainee(
             network,
             images.cache,
             images.class_ids,
             images.indices("train"),
-            images.indices("val"),
+            val,
             schedule,
             Augmentation(mirror=mirror),
             teacher=teacher,
@@ -105,6 +113,10 @@ def recover(
         return fit(
             trainee, folder, stage=stage, patience=patience, device=device, tracked=tracked, tracked_as=tracked_as
         )
+
+
+def _distance(found: Tensor, wanted: Tensor) -> float:
+    return float(F.kl_div(found.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True))
 
 
 def epochs_learned(folder: Path) -> int:

@@ -51,6 +51,7 @@ def save_recovered(
     first = write_joined_history(checkpoint.folder / HISTORY, points, folder / HISTORY)
     kept = ("name", "backbone", "precision", "quantization", "preprocess", "pretrained", "settings", "mirror", "data")
     exemplars = stored_exemplars(checkpoint)
+    size = checkpoint.preprocess.height, checkpoint.preprocess.width
     content: dict[str, Any] = {
         **{key: manifest[key] for key in (*kept, "val", "dataset_digest")},
         "best_epoch": first + best_epoch,
@@ -75,5 +76,5 @@ def save_recovered(
         content=content,
         overwrite=overwrite,
         earlier=checkpoint.earlier_rows(),
-        exemplars=None if exemplars is None else vars(exemplars),
+        exemplars=None if exemplars is None else vars(exemplars.resized(*size)),
     )

@@ -101,6 +101,7 @@ class StandIns:
 
     Attributes:
         engine: that one.
+        against: what all are timed against; None for the unpruned one.
     """
 
     def __init__(
@@ -118,8 +119,9 @@ class StandIns:
         self._precision, self._folder = engines.precision, folder
         self._model = _whole(checkpoint, network, pixels, target, quantized=engines.precision == "int8")
         self._made: dict[tuple[int, ...], Bundle] = {}
+        self.against: Bundle | None = None
         known = None if version is None else engines.named(version)
-        self.engine = known or engines.fastest(self._unpruned())
+        self.engine = known or engines.fastest(self.unpruned())
 
     def table(self, progress: Progress | None = None) -> Cost:
         """Measures the latency table, in microseconds."""
@@ -127,14 +129,15 @@ class StandIns:
         return latency_table(files, self.engine.timer, self._pixels[:1], threads=THREADS, progress=progress)
 
     def timed(self, widths: Widths) -> Timed:
-        """Times the network at these widths against the unpruned one."""
-        return self.engine.race(self._bundle(widths), self._unpruned())
+        """Times the network at these widths against the unpruned one, or what else was given for it."""
+        return self.engine.race(self._bundle(widths), self.against or self.unpruned())
 
     def size_bytes(self, widths: Widths) -> int:
         """Returns the size of the ONNX file at these widths."""
         return self._bundle(widths).model.stat().st_size
 
-    def _unpruned(self) -> Bundle:
+    def unpruned(self) -> Bundle:
+        """Returns the network without a channel removed."""
         return self._bundle(np.array([group.width for group in self._groups], np.int64))
 
     def _bundle(self, widths: Widths) -> Bundle:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,15 @@ from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.choose_channels import BLOCK
 from edgexfer.train.prune.clock import aim_on, stand_ins_on
-from edgexfer.train.prune.cost import Cost, counted
-from edgexfer.train.prune.cut import Narrowed, cut, narrowed_again, unpruned
+from edgexfer.train.prune.cost import counted
+from edgexfer.train.prune.cut import cut, narrowed_again, unpruned
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.groups import channel_groups
 from edgexfer.train.prune.kept_points import keep_cut, keep_point, kept_cut, kept_points
+from edgexfer.train.prune.points import point, start_at
 from edgexfer.train.prune.recover import epochs_learned, recover, recovery
-from edgexfer.train.prune.stand_ins import Engines, StandIns
+from edgexfer.train.prune.smaller_input import SmallerInput
+from edgexfer.train.prune.stand_ins import Engines
 from edgexfer.train.prune.way import RUNNING
 from edgexfer.train.quantize.calibrate import calibration_rows
 
@@ -43,7 +44,7 @@ class Work:
     """What is pruned, for what, and on which images.
 
     Attributes:
-        checkpoint: the unpruned one.
+        checkpoint: the unpruned one, where its input has become smaller with that.
         network: its network; it teaches, and is not changed.
         target: what the pruned one shall be fast on.
         goal: what shall be left.
@@ -55,6 +56,7 @@ class Work:
         way: PLACE.partial, see way.py: points that were reached are taken from there, and go there.
         folder: for what is needed until the end alone.
         tracked: takes the epochs.
+        smaller: what the checkpoint was before its input became smaller; None where it did not.
     """
 
     checkpoint: Checkpoint
@@ -69,6 +71,7 @@ class Work:
     way: Path
     folder: Path
     tracked: Tracking
+    smaller: SmallerInput | None
 
 
 @dataclass(frozen=True)
@@ -102,25 +105,28 @@ def walk(work: Work) -> Walked:
     seen = calibration_rows(images.rows, CalibrationRecipe("importance", images=_JUDGING))
     counts = {measure: counted(network.network, groups, example, measure) for measure in ("params", "macs")}
     stand_ins = stand_ins_on(
-        work.way, work.checkpoint, work.network, groups, images, seen, work.target, work.engines, work.folder
+        *(work.way, work.checkpoint, work.network, groups, images, seen),
+        *(work.target, work.engines, work.folder, work.smaller),
     )
-    aim = aim_on(work.way, counts, goal.measure, full, stand_ins)
-    first = _point(1.0, now, counts, stand_ins, figures_by_split(work.network, work.prepared), 0)
+    start = start_at(now, work.checkpoint, work.smaller, work.prepared, counts, goal.measure, stand_ins, work.way)
+    aim = aim_on(work.way, counts, goal.measure, full, stand_ins, start=start.left[goal.measure])
+    ratios = goal.points_from(start.left[goal.measure])
     reached = kept_points(work.way, work.checkpoint)
     if reached:
         now = narrowed_again(reached[-1].float_network(), groups, reached[-1].manifest["point"])
-    for number in range(len(reached) + 1, len(goal.points) + 1):
+    for number in range(len(reached) + 1, len(ratios) + 1):
         before = reached[-1] if reached else work.checkpoint
         aim.slope = now.slope
         if (begun := kept_cut(work.way, before)) is not None:
             now = narrowed_again(begun[0], groups, begun[1])
         else:
-            now = cut(now, aim, goal.points[number - 1], images, seen, work.device)
+            now = cut(now, aim, ratios[number - 1], images, seen, work.device)
             keep_cut(work.way, before, now.network, now.record())
-        schedule = _schedule(work, last=number == len(goal.points))
-        left = [f"{costs.of(now.widths) / costs.of(full):.2f} of the {costs.unit}" for costs in counts.values()]
+        schedule = _schedule(work, last=number == len(ratios))
+        shares = {name: start.left[name] * costs.of(now.widths) / costs.of(full) for name, costs in counts.items()}
+        left = [f"{share:.2f} of the {counts[name].unit}" for name, share in shares.items()]
         left += [] if now.timed is None else [f"{now.timed.ratio:.2f} of the latency"]
-        log.info("point %d of %d: %s; up to %d epochs", number, len(goal.points), ", ".join(left), schedule.epochs)
+        log.info("point %d of %d: %s; up to %d epochs", number, len(ratios), ", ".join(left), schedule.epochs)
         running = work.way / RUNNING
         best = recover(
             now.network,
@@ -136,8 +142,8 @@ def walk(work: Work) -> Walked:
             tracked_as=f"prune-{number}",
         )
         figures = figures_by_split(now.network, work.prepared)
-        made = _point(goal.points[number - 1], now, counts, stand_ins, figures, epochs_learned(running))
-        log.info("top-1 on val %.1f %%, unpruned %.1f %%", _top1(made), _top1(first))
+        made = point(ratios[number - 1], now, work.checkpoint, counts, stand_ins, figures, epochs_learned(running))
+        log.info("top-1 on val %.1f %%, unpruned %.1f %%", _top1(made), _top1(start.points[0]))
         reached.append(
             keep_point(
                 work.way,
@@ -163,36 +169,16 @@ def walk(work: Work) -> Walked:
         "distillation": _schedule(work, last=True).distillation,
         "removed": {g.name: [int(had), g.width] for g, had in zip(now.groups, full, strict=True) if g.width != had},
         "images": [images.rows[row].sha256 for row in seen],
-        "points": [first, *(point.manifest["point"]["made"] for point in reached)],
+        "input_size": [start.points[0]["input_size"], start.points[-1]["input_size"]],
+        "points": [*start.points, *(found.manifest["point"]["made"] for found in reached)],
     }
-    folders = tuple(point.folder for point in reached)
+    folders = tuple(found.folder for found in reached)
     return Walked(now.network, record, folders, int(reached[-1].manifest["best_epoch"]))
 
 
 def _schedule(work: Work, *, last: bool) -> Schedule:
     seed = int(work.checkpoint.manifest["settings"]["seed"])
     return recovery(len(work.learning.indices("train")), epochs=work.epochs, last=last, seed=seed)
-
-
-def _point(
-    ratio: float,
-    now: Narrowed,
-    counts: Mapping[str, Cost],
-    stand_ins: StandIns | None,
-    figures: dict[str, Any],
-    epochs: int,
-) -> dict[str, Any]:
-    return {
-        "ratio": ratio,
-        **{measure: round(cost.of(now.widths)) for measure, cost in counts.items()},
-        "size_bytes": None if stand_ins is None else stand_ins.size_bytes(now.widths),
-        "latency": None if now.timed is None else asdict(now.timed),
-        "metrics": {
-            split: {"images": found["images"], "right": round(found["top1"] * found["images"])}
-            for split, found in figures.items()
-        },
-        "epochs": epochs,
-    }
 
 
 def _top1(point: dict[str, Any]) -> float:

@@ -36,6 +36,7 @@ _MEANT = {
     "precision": "the precision that is timed here",
     "epochs": "the number of epochs at each point",
     "images": "the digest of the images that it learns on",
+    "input_size": "the side of its input",
 }
 
 
