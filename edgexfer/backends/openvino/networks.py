@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from functools import cache
 from typing import Any
@@ -50,10 +51,11 @@ def compile_network(bundle: Bundle, batch: int, properties: dict[str, str]) -> A
     import openvino
     from openvino.frontend import FrontEndManager
 
+    file = bundle.read()
     try:
         # Core.read_model would ask every frontend in turn, and some print what they do not like.
         frontend = FrontEndManager().load_by_framework("onnx")
-        model = frontend.convert(frontend.load(str(bundle.model)))
+        model = frontend.convert(frontend.load(io.BytesIO(file)))
         check_contract(model, bundle)
         model.reshape([batch, bundle.preprocess.height, bundle.preprocess.width, 3])
         if "int8" in bundle.precision:
