@@ -202,7 +202,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     for name in (REFERENCE, *networks):
         if name not in manifest["files"]:
             raise ArtifactError(f"bundle {path} lacks {name}", _AGAIN)
-    if manifest["labels_sha256"] != labels_digest(labels):
+    if manifest.get("labels_sha256") != labels_digest(labels):
         raise ArtifactError(f"{path}: labels do not match labels_sha256", _AGAIN)
     opened = Bundle(path, manifest, labels, preprocess, target, unpacked=unpacked, unread=unread)
     _ = opened.known_from, opened.expected  # refused now, not when the first image comes
