@@ -114,7 +114,10 @@ def _elements(args: dict[str, Any], key: str) -> int:
 def _opened(onnxruntime: Any, bundle: Bundle, settings: Any) -> Any:
     model = bundle.read()
     try:
-        session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        # Its second try would print to standard output, and be the same as the first.
+        session = onnxruntime.InferenceSession(
+            model, settings, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
     except Exception as error:  # one class per status, without a common one
         raise BackendError(
             f"{engine_version()} refuses {bundle.model}: {_one_line(error)}",
