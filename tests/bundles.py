@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgexfer.core.bundle import MODEL, REFERENCE, SPLIT
+from edgexfer.core.bundle import MODEL, REFERENCE, SPLIT, Bundle
 from edgexfer.core.expected import Expected
+from edgexfer.core.files import sha256_of_bytes
 from edgexfer.core.labels import labels_digest
 from edgexfer.core.manifest import write_manifest
 from edgexfer.core.preprocess import Preprocess
@@ -74,6 +75,16 @@ def make_bundle(
         content["expected"] = {"precisions": {precision: expected.to_json()}}
     write_manifest(folder, "bundle", content)
     return folder
+
+
+def put_model(bundle: Bundle, content: bytes) -> None:
+    """Puts another network into a bundle that is open, as if that had been there and its digest right."""
+    bundle.model.write_bytes(content)
+    bundle.manifest["files"][bundle.candidates[bundle.precision]] = {
+        "sha256": sha256_of_bytes(content),
+        "size_bytes": len(content),
+    }
+    bundle.unread.clear()
 
 
 def hue_weights(classes: int) -> NDArray[np.float32]:

@@ -112,13 +112,18 @@ def _elements(args: dict[str, Any], key: str) -> int:
 
 
 def _opened(onnxruntime: Any, bundle: Bundle, settings: Any) -> Any:
+    model = bundle.read()
     try:
-        session = onnxruntime.InferenceSession(bundle.model, settings, providers=["CPUExecutionProvider"])
+        # Its second try would print to standard output, and be the same as the first.
+        session = onnxruntime.InferenceSession(
+            model, settings, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
     except Exception as error:  # one class per status, without a common one
         raise BackendError(
             f"{engine_version()} refuses {bundle.model}: {_one_line(error)}",
             "install a newer onnxruntime, or export the bundle for an older opset",
         ) from error
+    session._model_bytes = None  # the file, kept as long as the session lives, for a change of providers alone
     _check_contract(session, bundle)
     return session
 

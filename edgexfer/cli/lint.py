@@ -41,7 +41,7 @@ def lint(
             from edgexfer.gate.report.sparsity import fitting_words
             from edgexfer.train.dialects.lint_sparsity import eligible_macs
 
-            fitting = fitting_words(eligible_macs(opened.model))
+            fitting = fitting_words(eligible_macs(opened.read()))
     forms = ", ".join(opened.candidates)
     subject = f"{opened.folder} ({forms}, dialect '{opened.target.dialect}' of {opened.target.name})"
     for finding in findings:

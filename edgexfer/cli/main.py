@@ -1,8 +1,9 @@
 """`edgexfer`: the verbs, and the one place where errors become a line and an exit code.
 
 Exit codes: 0 done or passed, 1 a gate failed or lint found something, 2 the user's mistake or a missing part,
-3 inconclusive, 130 interrupted. An exception that is none of these is a bug of ours, keeps its traceback and exits with
-70 (EX_SOFTWARE of sysexits.h): Python's own 1 would tell a CI that the gate failed.
+3 inconclusive, 130 interrupted, 143 ended by SIGTERM, 129 by SIGHUP. An exception that is none of these is a bug of
+ours, keeps its traceback and exits with 70 (EX_SOFTWARE of sysexits.h): Python's own 1 would tell a CI that the
+gate failed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -42,11 +44,13 @@ from edgexfer.cli import (
     targets,
     verify,
 )
+from edgexfer.cli.ended import ended_in_order
 from edgexfer.cli.options import examples
 from edgexfer.core.errors import EdgexferError, did_you_mean
 
 _MAKE, _USE, _KNOW = "Make", "Use and measure", "Look things up"
 _OUR_BUG = 70
+_INTERRUPTED = 130
 _SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -183,12 +187,17 @@ _add(doctor.doctor, _KNOW, "edgexfer doctor")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; `arguments` are those of the process by default."""
+    came: list[int] = []
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        with ended_in_order() as came:
+            code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # with the last line
+        code = _INTERRUPTED
     except Exception:  # noqa: BLE001 - whatever it is, it is ours
-        traceback.print_exc()
         code = _OUR_BUG
-    sys.exit(code)
+        if not came:  # else it may be the terminal that is gone
+            traceback.print_exc()
+    sys.exit(128 + came[0] if came else code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -222,13 +231,14 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _misused(error)
     # Typer turns Ctrl-C into this code on its own.
-    return _interrupted() if code == 130 else code if isinstance(code, int) else 0
+    return _interrupted() if code == _INTERRUPTED else code if isinstance(code, int) else 0
 
 
 def _interrupted(command: str = "") -> int:
     text = f"interrupted; go on with: {command}" if command else "interrupted"
-    show.console(stderr=True).print(text, soft_wrap=True, markup=False)
-    return 130
+    with suppress(OSError):  # the terminal may be gone: that is what SIGHUP says
+        show.console(stderr=True).print(text, soft_wrap=True, markup=False)
+    return _INTERRUPTED
 
 
 def _reader_left() -> int:

@@ -29,8 +29,8 @@ def check_content(manifest: dict[str, Any], folder: Path) -> None:
     if not isinstance(manifest.get("name", ""), str):
         raise _refused(folder, "name", "a text")
     candidates = manifest.get("candidates", {})
-    if not isinstance(candidates, dict) or not all(isinstance(name, str) for name in candidates.values()):
-        raise _refused(folder, "candidates", "files by precision")
+    if not isinstance(candidates, dict) or not all(str(name).endswith(".onnx") for name in candidates.values()):
+        raise _refused(folder, "candidates", "ONNX files by precision")  # by that ending they were checked
     for precision in (manifest["precision"], *candidates):
         if precision not in PRECISIONS:
             raise _refused(folder, "precision", f"one of {', '.join(PRECISIONS)}")

@@ -120,7 +120,7 @@ def read_control(folder: Path) -> Control | None:
             {str(name): float(value) for name, value in content["sensitivity"].items()},
         )
         return found if attempts else None
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} has a record that does not fit: {error!r}", mend) from error
 
 

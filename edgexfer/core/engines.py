@@ -110,11 +110,11 @@ def check_engine(bundle: Bundle, key: EngineKey) -> dict[str, Any] | None:
 
 
 def _checked(bundle: Bundle, key: EngineKey, wanted: str | None) -> tuple[dict[str, Any], bytes] | None:
-    folder = bundle.folder / ENGINES / key.digest
+    folder, read = bundle.folder / ENGINES / key.digest, list[bytes]()
     if not folder.exists():
         return None
     try:
-        manifest, content = read_manifest_and(folder, "engine", wanted)
+        manifest = read_manifest_and(folder, "engine", lambda name: name == wanted, lambda _, data: read.append(data))
     except ArtifactError as error:
         raise ArtifactError(error.message, rebuild_hint(bundle)) from error
     except OSError as error:
@@ -132,7 +132,7 @@ def _checked(bundle: Bundle, key: EngineKey, wanted: str | None) -> tuple[dict[s
             f"the engine {folder} was not built by this user on this device: nothing vouches for it",
             rebuild_hint(bundle),
         )
-    return manifest, content
+    return manifest, b"".join(read)
 
 
 def load_engine(bundle: Bundle, key: EngineKey) -> bytes | None:

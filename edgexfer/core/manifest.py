@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -62,26 +63,39 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
         ArtifactError: no such folder, not an artifact of this kind, another format_version,
             a file missing, or content that does not have the recorded SHA-256.
     """
-    return read_manifest_and(folder, kind)[0]
+    return read_manifest_and(folder, kind, lambda _: False, lambda _, content: content)
 
 
-def read_manifest_and(folder: Path, kind: Kind, wanted: str | None = None) -> tuple[dict[str, Any], bytes]:
-    """Reads `folder/manifest.json`, checks all of it, and returns it with the content of the file `wanted`.
+def read_manifest_and(
+    folder: Path, kind: Kind, wanted: Callable[[str], bool], look: Callable[[Path, bytes], object]
+) -> dict[str, Any]:
+    """Reads `folder/manifest.json`, checks all of it, and shows the content of the files that are `wanted`.
 
-    The file is read once: its digest is taken of the very bytes that are returned.
-
-    Returns:
-        The manifest, and the content; empty where `wanted` is not among the files.
+    Args:
+        folder: the artifact's.
+        kind: what it is expected to be.
+        wanted: whether the file of that name is.
+        look: given a file's path, and its content once the digest of these very bytes was found to be right.
 
     Raises:
-        ArtifactError: as `read_manifest`.
+        ArtifactError: as `read_manifest`; and what `look` raises.
     """
     manifest = _parse(folder, kind)
     check_listing(manifest["files"], folder, kind)
-    content = b""
     for name, entry in manifest["files"].items():
-        content = _check_file(folder, name, entry, kind, read=name == wanted) or content
-    return manifest, content
+        content = _check_file(folder, name, entry, kind, read=wanted(name))
+        if content is not None:
+            look(folder / name, content)
+    return manifest
+
+
+def read_listed(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
+    """Returns the content of a file that a checked manifest lists; its digest is taken of these very bytes.
+
+    Raises:
+        ArtifactError: it is gone, or has changed since the manifest was checked.
+    """
+    return _check_file(folder, name, manifest["files"][name], manifest["kind"], read=True) or b""
 
 
 def parse_manifest(raw: bytes, where: Path, kind: Kind) -> dict[str, Any]:
@@ -170,19 +184,19 @@ def _text(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
-def _check_file(folder: Path, name: str, entry: dict[str, Any], kind: Kind, *, read: bool) -> bytes:
+def _check_file(folder: Path, name: str, entry: dict[str, Any], kind: Kind, *, read: bool) -> bytes | None:
     """Returns the file's content where it is to be read."""
-    path, content = folder / name, b""
+    path, content = folder / name, None
     if reason := why_not_plain(folder, name):
         raise ArtifactError(f"{kind} {folder} lacks {name}, which its manifest lists: {reason}", _mend(kind))
     try:
         same = size_of(path) == entry["size_bytes"]
         if same and read:
             content = read_plain(path, entry["size_bytes"])
-        same = same and (sha256_of_bytes(content) if read else sha256_of_plain(path)) == entry["sha256"]
+        sha256 = "" if not same else sha256_of_plain(path) if content is None else sha256_of_bytes(content)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot read {path}: {_reason(error)}", _mend(kind)) from error
-    if not same:
+    if sha256 != entry["sha256"]:
         raise ArtifactError(f"{path} was changed after it was written (SHA-256 differs from the manifest)", _mend(kind))
     return content
 

@@ -34,13 +34,16 @@ _LOCATION = b"location"
 _MEND = "use a bundle that `edgexfer export RUN --target NAME` wrote"
 
 
-def check_network_file(path: Path) -> None:
-    """Checks an ONNX file; one that is fine costs a search through its bytes.
+def check_network(path: Path, data: bytes) -> None:
+    """Checks an ONNX file's content; one that is fine costs a search through its bytes.
+
+    Args:
+        path: named in errors.
+        data: the content, whose digest was checked: whoever runs it shall get the same.
 
     Raises:
         ArtifactError: it reads other files, has operators that are not ONNX's own, loops, or is no ONNX file.
     """
-    data = path.read_bytes()
     try:
         reason = why_refused(data)
     except (IndexError, ValueError) as error:

@@ -7,6 +7,7 @@ no uint8 and no float32.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zipfile
@@ -29,12 +30,13 @@ _HEADERS = {
 
 
 def read_references(
-    path: Path, precision: str, size: tuple[int, int], classes: int
+    content: bytes, path: Path, precision: str, size: tuple[int, int], classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Reads the inputs and the outputs that one precision of the network must give to them.
 
     Args:
-        path: of the file.
+        content: of the file.
+        path: named in errors.
         precision: of the network; where the file has no `probabilities.<precision>`, `probabilities` hold for it.
         size: height and width of the network's input, in pixels.
         classes: how many the network knows.
@@ -46,8 +48,8 @@ def read_references(
         ArtifactError: damaged, or arrays of another type or shape.
     """
     try:
-        check_directory(path)
-        with zipfile.ZipFile(path) as archive:
+        check_directory(content)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             pixels = _read(archive, "pixels", np.dtype(np.uint8), (*size, 3))
             own = f"probabilities.{precision}"
             name = own if f"{own}.npy" in archive.namelist() else "probabilities"

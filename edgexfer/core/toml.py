@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from edgexfer.core.errors import SettingsError, did_you_mean
 
 T = TypeVar("T")
+_MOST = 1 << 1000
+"""Beyond it a whole number is no float."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(inner, item, where) for item in value)
     if hint is Any:
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < _MOST:
         return float(value)
     expected = origin or hint
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):

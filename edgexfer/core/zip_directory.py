@@ -17,14 +17,15 @@ _MOST_ENTRIES = 20_000
 _MOST_DIRECTORY_BYTES = 8 << 20
 
 
-def check_directory(path: Path) -> None:
-    """Checks that the directory of a zip file is where and as large as a plain one is.
+def check_directory(file: Path | bytes) -> None:
+    """Checks that the directory of a zip file, or of its content, is where and as large as a plain one is.
 
     Raises:
         OSError: the file cannot be read, or is no regular file.
         ValueError: it is no zip, or one of another kind than this edgexfer reads.
     """
-    tail = read_tail(path, _LOCATOR_BYTES + _END.size)
+    size = _LOCATOR_BYTES + _END.size
+    tail = file[-size:] if isinstance(file, bytes) else read_tail(file, size)
     if len(tail) < _END.size or tail[-_END.size :][:4] != b"PK\5\6":
         raise ValueError("it does not end as a zip does, or has a comment")
     _, disk, first_disk, here, entries, size_bytes, _, comment = _END.unpack(tail[-_END.size :])

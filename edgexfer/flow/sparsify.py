@@ -122,7 +122,7 @@ def sparsity_gain(checkpoint: Checkpoint, bundle: Bundle) -> dict[str, Any] | No
     found: dict[str, Any] = {
         "precision": bundle.precision,
         **_sizes(bundle.model),
-        "eligible": eligible_macs(bundle.model),
+        "eligible": eligible_macs(bundle.read()),
         "dense": None,
         "latency": None,
         "engine": None,

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from edgexfer.core.errors import DataError
 from edgexfer.core.files import sha256_of_bytes, sha256_of_file
 from edgexfer.core.manifest import MANIFEST, read_manifest
+from edgexfer.core.packed import SIGNATURES, read_beside_manifest
 
 IMAGE_LIST = "images.csv"
 
@@ -51,7 +52,7 @@ def of_bytes(data: bytes) -> Content:
 
 
 def bundle_parcel(folder: Path) -> Parcel:
-    """Returns what the manifest of a bundle lists, and the manifest; engines built here stay here.
+    """Returns what the manifest of a bundle lists, the manifest, and who has signed it; engines built here stay here.
 
     Raises:
         ArtifactError: the folder is no bundle, or is damaged.
@@ -61,7 +62,10 @@ def bundle_parcel(folder: Path) -> Parcel:
         name: Content(entry["sha256"], (folder / name).stat().st_size, folder / name)
         for name, entry in manifest["files"].items()
     }
-    files[MANIFEST] = of_bytes((folder / MANIFEST).read_bytes())
+    raw, signatures = read_beside_manifest(folder)
+    files[MANIFEST] = of_bytes(raw)
+    if signatures is not None:
+        files[SIGNATURES] = of_bytes(signatures)
     return Parcel("bundle", folder.resolve().name, files)
 
 

@@ -46,6 +46,7 @@ def open_here(
     if choice is not None:
         opened, backend = opened.at(choice.precision), choice.backend
     session = backend_for(opened, backend).open_session(opened, threads=threads)
+    opened.unread.clear()  # who runs an engine never asks for it
     try:
         preprocess = opened.preprocess
         session.run(np.zeros((1, preprocess.height, preprocess.width, 3), np.uint8))

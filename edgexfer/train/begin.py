@@ -24,6 +24,7 @@ import torch
 from edgexfer.core.errors import ArtifactError, SettingsError
 from edgexfer.core.files import explained_write, write_file
 from edgexfer.core.preprocess import Preprocess
+from edgexfer.core.toml import from_table
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.checkpoint import SPLIT, Checkpoint, empty_network, open_checkpoint
 from edgexfer.train.first_network import FirstNetwork, backbone_network, grown_network, with_fitted_head
@@ -47,6 +48,7 @@ from edgexfer.train.task import Task, usable_device
 log = logging.getLogger(__name__)
 
 RUN, START = "run.json", "start.safetensors"
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,15 +147,16 @@ def go_on(partial: Path, sources: Sources, progress: Progress | None = None) -> 
     """
     try:
         record = read_record(partial)
-        settings = FinetuneSettings(**record["settings"])
+        settings = from_table(FinetuneSettings, record["settings"], "settings")
         preprocess = Preprocess.from_json(record["preprocess"])
-        labels = record["labels"]
+        labels = [str(label) for label in record["labels"]]
         network = empty_network(find_backbone(settings.backbone), len(labels), preprocess)
         began_with = safetensors.torch.load_file(partial / START)
         narrow_to(network, began_with)  # it may have gone on from a pruned checkpoint
         network.load_state_dict(began_with)
-        start, unlabeled = (record[name] and Path(record[name]) for name in ("start", "unlabeled"))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        start, unlabeled = (None if record[name] is None else Path(record[name]) for name in ("start", "unlabeled"))
+        first = FirstNetwork(network, str(record["pretrained"]), bool(record["mirror"]), dict(record["found"]))
+    except (*_DAMAGED, safetensors.SafetensorError) as error:
         raise ArtifactError(f"{partial} cannot be resumed: {error}", "begin anew with --overwrite") from error
     before = _start(start)
     known = () if before is None else before.labels
@@ -165,7 +168,6 @@ def go_on(partial: Path, sources: Sources, progress: Progress | None = None) -> 
         )
     prepared = prepare_again(dataset, preprocess, read_split(partial / SPLIT), labels, progress)
     log.info("resuming %s", partial)
-    first = FirstNetwork(network, record["pretrained"], record["mirror"], record["found"])
     task = _task(partial, first, prepared, settings, usable_device(settings.device), before)
     return _with_unlabeled(task, unlabeled, progress)
 

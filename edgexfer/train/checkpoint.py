@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 import safetensors.torch
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ from edgexfer.train.prune.narrow import narrow_to
 from edgexfer.train.prune.way import is_begun
 
 WEIGHTS, HISTORY, SPLIT = "weights.safetensors", "history.csv", "split.csv"
+_MOST_SIDE_PIXELS = 4096
 EARLIER, EXEMPLARS = "earlier.csv", "exemplars.safetensors"
 _RECORDED = (
     *("torch", "torchvision", "timm", "lightning", "nncf", "onnx", "onnxruntime"),
@@ -97,8 +99,16 @@ class Checkpoint:
         return read_split(self.folder / EARLIER) if EARLIER in self.manifest["files"] else ()
 
     def state(self) -> dict[str, Tensor]:
-        """Returns the tensors of `weights.safetensors`."""
-        return safetensors.torch.load_file(self.folder / WEIGHTS)
+        """Returns the tensors of `weights.safetensors`.
+
+        Raises:
+            ArtifactError: it is no such file.
+        """
+        path = self.folder / WEIGHTS
+        try:
+            return safetensors.torch.load_file(path)
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise ArtifactError(f"{path} cannot be read: {error}", "fine-tune again") from error
 
     def empty_network(self) -> DeployNetwork:
         """Returns a network as narrow as this checkpoint's is, whose weights are still to be loaded."""
@@ -116,10 +126,13 @@ class Checkpoint:
             raise ArtifactError(
                 f"{self.folder} is quantized, expected a float checkpoint", "give the RUN it was made from"
             )
-        network, state = self.empty_network(), self.state()
+        state = self.state()
         try:
+            network = self.empty_network()
             network.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, ArtifactError):
+                raise
             raise ArtifactError(f"{self.folder / WEIGHTS} does not fit {self.backbone.name}: {error}") from error
         return network.eval()
 
@@ -149,9 +162,13 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
         preprocess = Preprocess.from_json(manifest["preprocess"])
         backbone = find_backbone(manifest["backbone"])
         matches = manifest["labels_sha256"] == labels_digest(labels)
-        _ = manifest["quantization"]
+        quantization = manifest["quantization"]
     except KeyError as error:
         raise ArtifactError(f"{path} has no {error} in its manifest", "fine-tune again") from error
+    except (AttributeError, TypeError) as error:
+        raise ArtifactError(f"{path} has a manifest that does not fit: {error}", "fine-tune again") from error
+    if not isinstance(quantization, dict | None) or max(preprocess.height, preprocess.width) > _MOST_SIDE_PIXELS:
+        raise ArtifactError(f"{path} has a manifest that does not fit", "fine-tune again")
     if not matches:
         raise ArtifactError(f"{path}: labels do not match labels_sha256", "fine-tune again")
     for name in (WEIGHTS, SPLIT):

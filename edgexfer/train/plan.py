@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
+from edgexfer.core.toml import from_table
 from edgexfer.train.suited import affordable_epochs, suited
 from edgexfer.train.task import Task
 
@@ -52,8 +54,10 @@ def plan(task: Task) -> Plan:
     """Returns the plan for `task`, logs why, and keeps it in the run's folder and in the task's notes."""
     path = task.folder / PLAN
     if path.exists():
-        record = json.loads(path.read_bytes())
-        made = Plan(**{**record, "why": tuple(record["why"])})
+        try:
+            made = from_table(Plan, json.loads(path.read_bytes()), str(path))
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise ArtifactError(f"{path} cannot be read: {error}", "begin anew with --overwrite") from error
     else:
         made = _made(task)
         write_file(path, json.dumps(dataclasses.asdict(made), indent=2) + "\n")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgexfer.backends import find_backend
 from edgexfer.core.bundle import MODEL, open_bundle
-from edgexfer.core.errors import ArtifactError
+from edgexfer.core.errors import ArtifactError, BackendError
 from tests.hostile.forge import with_model
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (pip install 'edgexfer[train]')")
@@ -107,3 +108,31 @@ def test_a_file_that_ends_early(bundle_folder: Path) -> None:
     for size in range(0, len(data), 23):
         with pytest.raises(ArtifactError, match="is no ONNX file"):
             open_bundle(with_model(bundle_folder, data[:size]))
+
+
+@pytest.mark.openvino
+@pytest.mark.parametrize("reader", [2, 0], ids=["a node that reads itself", "a ring of nodes"])
+def test_a_graph_that_reads_itself(bundle_folder: Path, reader: int) -> None:
+    """OpenVINO's importer never comes back from one; ONNX Runtime says so."""
+
+    def change(model: Any) -> None:
+        model.graph.node[reader].input[0] = model.graph.node[2].output[0]
+
+    opened = open_bundle(changed(bundle_folder, change))
+    for name, refusal in (("openvino", ArtifactError), ("ort", BackendError)):
+        backend = find_backend(name)
+        if backend.missing() is None:
+            with pytest.raises(refusal):
+                backend.open_session(opened, threads=1)
+
+
+@pytest.mark.openvino
+def test_one_name_for_two_values(bundle_folder: Path) -> None:
+    def change(model: Any) -> None:
+        model.graph.node[1].output[0] = model.graph.node[0].output[0]
+        model.graph.node[2].input[0] = model.graph.node[0].output[0]
+
+    opened = open_bundle(changed(bundle_folder, change))
+    pytest.importorskip("openvino", reason="openvino is not installed (pip install 'edgexfer[openvino]')")
+    with pytest.raises(ArtifactError, match="gives b'float' twice"):
+        find_backend("openvino").open_session(opened, threads=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -313,3 +314,15 @@ def test_a_damaged_record_is_named(done: Checkpoint) -> None:
     assert open_checkpoint(done.folder).manifest["trackers"] == done.manifest["trackers"]
     with Tracking(["mlflow"]) as tracked, pytest.raises(EdgexferError, match="record of a tracked run is damaged"):
         tracked.begin("one", [{"tracker": "mlflow"}])
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            Tracking(["mlflow"], place) as tracked,
+            pytest.raises(EdgexferError, match=f"mlflow at {place} .*timed out"),
+        ):
+            tracked.begin("one")

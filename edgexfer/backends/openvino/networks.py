@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from edgexfer.backends.openvino.model import check_contract, mark_pixels_as_quantized
 from edgexfer.core.bundle import Bundle
 from edgexfer.core.errors import ArtifactError, BackendError
+from edgexfer.core.network_order import check_order
 
 ANY = -1
 """The batch of the network that takes batches of any size."""
@@ -44,16 +46,18 @@ def compile_network(bundle: Bundle, batch: int, properties: dict[str, str]) -> A
     """Compiles the bundle's model for batches of `batch` images, or ANY.
 
     Raises:
-        ArtifactError: it does not take pixels and give one probability for each label.
+        ArtifactError: it does not take pixels and give one probability for each label, or reads itself.
         BackendError: OpenVINO refuses it.
     """
     import openvino
     from openvino.frontend import FrontEndManager
 
+    file = bundle.read()
+    check_order(bundle.model, file)
     try:
         # Core.read_model would ask every frontend in turn, and some print what they do not like.
         frontend = FrontEndManager().load_by_framework("onnx")
-        model = frontend.convert(frontend.load(str(bundle.model)))
+        model = frontend.convert(frontend.load(io.BytesIO(file)))
         check_contract(model, bundle)
         model.reshape([batch, bundle.preprocess.height, bundle.preprocess.width, 3])
         if "int8" in bundle.precision:

@@ -100,7 +100,7 @@ def _workspace_bytes(options: Options) -> int:
 
 
 def _parse(parser: Any, bundle: Bundle, trt: Any) -> None:
-    model = bundle.model.read_bytes()
+    model = bundle.read()
     if not parser.parse(model):
         reason = api.parser_error(parser, model) if parser.num_errors else "it does not say why"
         raise BackendError(

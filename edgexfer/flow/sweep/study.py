@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 _HEARTBEAT_S = 20
 _SILENT_S = 120  # without a heartbeat the worker on another machine is taken for dead
 _LOCKED_S = 60  # SQLite waits so long for another writer
-_SERVERS, _CONNECT_S = ("postgresql", "mysql", "mariadb"), 30
+_SERVERS, _CONNECT_S, _SILENT_SERVER_S = ("postgresql", "mysql", "mariadb"), 30, 60
 _MOST_DEATHS = 2
 _STARTUP_TRIALS = 8
 
@@ -116,9 +116,16 @@ def open_study(url: str, name: str) -> Iterator[Study]:
 
 def _patience(url: str) -> dict[str, Any] | None:
     """Returns what the driver must be told so that no address keeps a sweep waiting for ever, by its own names."""
-    kind = url.partition(":")[0].partition("+")[0]
-    named = {"sqlite": {"timeout": _LOCKED_S}, **{name: {"connect_timeout": _CONNECT_S} for name in _SERVERS}}
-    return {"connect_args": named[kind]} if kind in named else None
+    kind, _, driver = url.partition(":")[0].partition("+")
+    if kind == "sqlite":
+        return {"connect_args": {"timeout": _LOCKED_S}}
+    if kind not in _SERVERS:
+        return None
+    told = {"connect_timeout": _CONNECT_S}
+    if kind != "postgresql" and driver != "mysqlconnector":
+        # To PyMySQL a server that takes the connection and says nothing is connected: seen with 1.2.4.
+        told["read_timeout"] = _SILENT_SERVER_S
+    return {"connect_args": told}
 
 
 def agree(study: Study, plan: dict[str, Any]) -> None:

@@ -84,7 +84,9 @@ def read_measured(folder: Path) -> tuple[Measured, ...]:
         raise ArtifactError(f"{path} has format_version {found}, this edgexfer reads {FORMAT_VERSION}", _MEND)
     try:
         return tuple(measured_from_json(record, str(path)) for record in content["records"])
-    except (KeyError, TypeError) as error:
+    except ArtifactError:
+        raise
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} has a record that does not fit: {error!r}", _MEND) from error
 
 

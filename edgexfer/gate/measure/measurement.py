@@ -8,10 +8,12 @@ from typing import Any
 
 from edgexfer.core.errors import ArtifactError
 from edgexfer.gate.measure.evaluation import Evaluation
-from edgexfer.gate.measure.latency import Latency
+from edgexfer.gate.measure.latency import STEPS, Latency
 from edgexfer.gate.measure.record import from_record
 
 __all__ = ["Evaluation", "Latency", "measurement_from_json", "read_measurement"]
+
+_LONGEST_NS = 10**13
 
 
 def measurement_from_json(record: Any, where: str = "the measurement") -> Evaluation | Latency:
@@ -28,6 +30,10 @@ def measurement_from_json(record: Any, where: str = "the measurement") -> Evalua
     classes: dict[str, type[Evaluation | Latency]] = {"evaluation": Evaluation, "latency": Latency}
     found = from_record(classes, record, where, noun="a measurement of edgexfer", again=remade)
     if isinstance(found, Latency):
+        for step in STEPS:
+            samples = found.samples_ns.get(step, ())
+            if not samples or min(samples) < 0 or max(samples) > _LONGEST_NS:
+                raise ArtifactError(f"{where}: the times of '{step}' are none", remade)
         return found
     known = set(found.labels)
     if strange := next((i for i in found.images if not {i.label, i.predicted} <= known), None):

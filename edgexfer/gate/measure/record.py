@@ -91,7 +91,7 @@ def from_record(classes: Mapping[str, type[T]], record: Any, where: str, *, noun
     Raises:
         ArtifactError: of another kind or format_version, or with keys or values that do not fit.
     """
-    if not isinstance(record, dict) or record.get("kind") not in classes:
+    if not isinstance(record, dict) or record.get("kind") not in list(classes):  # it may be what cannot be hashed
         raise ArtifactError(f"{where} is not {noun}", again)
     read = range(1, FORMAT_VERSIONS[record["kind"]] + 1)
     if record.get("format_version") not in read:

@@ -87,7 +87,7 @@ def read_layers(folder: Path) -> LayerErrors | None:
     try:
         layers = tuple(_layer(item) for item in content["layers"])
         return LayerErrors(int(content["images"]), layers) if layers else None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} has a layer that does not fit: {error!r}", mend) from error
 
 

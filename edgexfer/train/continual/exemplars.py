@@ -150,11 +150,13 @@ def read_exemplars(path: Path) -> Exemplars:
     try:
         found = safetensors.numpy.load_file(path)
         made = Exemplars(*(found[name] for name in ("pixels", "class_ids", "splits", "sha256")))
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}", "fine-tune again") from error
-    count = len(made.class_ids)
-    if not (made.pixels.shape[0] == made.splits.shape[0] == made.sha256.shape[0] == count and made.pixels.ndim == 4):
+    if not made.pixels.shape[:1] == made.class_ids.shape == made.splits.shape == made.sha256.shape[:1]:
         raise ArtifactError(f"{path} is damaged: its tensors have different numbers of images", "fine-tune again")
+    types = [array.dtype for array in (made.pixels, made.class_ids, made.splits, made.sha256)]
+    if types != [np.uint8, np.int64, np.uint8, np.uint8] or made.pixels.ndim != 4 or made.sha256.ndim != 2:
+        raise ArtifactError(f"{path} is damaged: its tensors are of other types or forms", "fine-tune again")
     return made
 
 

@@ -81,9 +81,9 @@ def _zeros(graph: Graph, bundle: Bundle) -> Iterator[Finding]:
 
 
 def _graph_of(bundle: Bundle, file: str) -> Graph:
-    path = bundle.folder / file
+    path, content = bundle.folder / file, bundle.read(file)
     try:
-        model = onnx.load(path)
+        model = onnx.load_from_string(content)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # onnx raises protobuf's, checker's and inference's own kinds
         raise ArtifactError(f"{path} is not a valid ONNX file: {error}", "export the bundle again") from error

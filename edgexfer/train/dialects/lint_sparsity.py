@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,9 +65,13 @@ def sparsity_findings(graph: Graph, record: dict[str, Any], *, sparse_weights: b
             yield Finding("sparse-weights", graph.model.graph.name, message, f"{_REMEDY} {asked}")
 
 
-def eligible_macs(model: Path) -> dict[str, Any]:
-    """Returns {"layers": those that 2:4 fits, "of": all, "macs_share": their share of the multiply-accumulates}."""
-    layers = list(weighted_layers(read_graph(onnx.load(model))))
+def eligible_macs(model: bytes) -> dict[str, Any]:
+    """Returns {"layers": those that 2:4 fits, "of": all, "macs_share": their share of the multiply-accumulates}.
+
+    Args:
+        model: content of the ONNX file.
+    """
+    layers = list(weighted_layers(read_graph(onnx.load_from_string(model))))
     fitting = [layer for layer in layers if is_eligible(layer.weights.shape)]
     whole = sum(layer.macs for layer in layers)
     return {

@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from edgexfer.backends.ort import open_session
 from edgexfer.core.bundle import MODEL, Bundle
+from edgexfer.core.manifest import write_manifest
 from edgexfer.core.target import Target
 from edgexfer.train.checkpoint import Checkpoint
 from edgexfer.train.images.pixel_cache import PixelCache
@@ -57,7 +58,7 @@ def answers_of_model(
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(model, Path(folder) / MODEL)
         size_bytes = (Path(folder) / MODEL).stat().st_size
-        manifest = {"precision": precision}
+        manifest = write_manifest(Path(folder), "bundle", {"precision": precision})
         session = open_session(
             Bundle(Path(folder), manifest, checkpoint.labels, checkpoint.preprocess, target), threads=None
         )

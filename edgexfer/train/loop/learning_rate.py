@@ -24,6 +24,7 @@ import torch
 
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
+from edgexfer.core.toml import from_table
 from edgexfer.train.loop.trainee import GRADIENT_CLIP, Trainee
 
 FOUND = "trainer/learning_rate.json"
@@ -88,8 +89,8 @@ def find_once(trainee: Trainee, device: str, folder: Path) -> FoundRate:
     kept = folder / FOUND
     if kept.exists():
         try:
-            return FoundRate(**json.loads(kept.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
+            return from_table(FoundRate, json.loads(kept.read_bytes()), str(kept))
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ArtifactError(f"{kept} cannot be read: {error}", "begin anew with --overwrite") from error
     found = find_learning_rate(trainee, device)
     write_file(kept, json.dumps(found.to_json()) + "\n")

@@ -17,6 +17,7 @@ from tests.backends.tensorrt.builder import BACKEND, BUILDER, FLAGS, Become, eng
 from tests.backends.tensorrt.conftest import MakeBundle
 from tests.backends.tensorrt.extract import VERSIONS
 from tests.backends.tensorrt.machine import Machine
+from tests.bundles import put_model
 
 
 def test_it_is_a_builder_with_a_name(machine: Machine) -> None:
@@ -214,7 +215,7 @@ class TestRefusals:
     def test_what_is_no_network(self, machine: Machine, make: MakeBundle) -> None:
         assert machine.builds == []
         bundle = make()
-        bundle.model.write_bytes(b"not a network")
+        put_model(bundle, b"not a network")
         with pytest.raises(BackendError, match=r"model\.onnx: Failed to parse ONNX model from bytes"):
             BUILDER.build_engine(bundle)
 
@@ -229,7 +230,7 @@ class TestRefusals:
         if broken == "batch":
             for value in (*model.graph.input, *model.graph.output):
                 value.type.tensor_type.shape.dim[0].dim_value = 1
-        bundle.model.write_bytes(model.SerializeToString())
+        put_model(bundle, model.SerializeToString())
         noun = "output" if broken == "labels" else "input"
         with pytest.raises(ArtifactError, match=f"has the {noun} .*, expected ") as caught:
             BUILDER.build_engine(bundle)

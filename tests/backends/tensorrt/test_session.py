@@ -13,6 +13,7 @@ from edgexfer.backends.tensorrt.session import open_engine
 from edgexfer.core.errors import ArtifactError, BackendError
 from tests.backends.tensorrt.conftest import MakeBundle
 from tests.backends.tensorrt.machine import Machine
+from tests.bundles import put_model
 
 BACKEND: Backend = find_backend("tensorrt")
 
@@ -46,7 +47,7 @@ def test_pixels_as_float32_where_the_engine_takes_those(machine: Machine, make: 
     bundle = make(engine_pixels="float32")
     model = onnx.load(bundle.model)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    bundle.model.write_bytes(model.SerializeToString())
+    put_model(bundle, model.SerializeToString())
     session = BACKEND.open_session(bundle, threads=None)
     pixels, expected = bundle.references()
     assert np.abs(session.run(pixels) - expected).max() < 1e-5
