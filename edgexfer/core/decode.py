@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,6 +32,7 @@ from edgexfer.core.known_content import FORMATS, content_of, format_of
 from edgexfer.core.orientation import ORIENTATION_TAG, UPRIGHT
 from edgexfer.core.plain_files import read_regular
 from edgexfer.core.png_parts import png_parts
+from edgexfer.core.rgb import HINT, rgb_array, to_rgb
 from edgexfer.core.tiff_parts import tiff_parts
 
 Source: TypeAlias = "str | Path | bytes | bytearray | memoryview | Image.Image | NDArray[Any]"
@@ -45,8 +46,6 @@ MAX_VISITS = 2_000_000_000
 """Pixels by the passes of a progressive JPEG: a hundred kilobytes may ask for thousands of passes over all of them."""
 MAX_SLOW_PIXELS = 1_000_000
 """Of the forms of PPM that Pillow reads in Python."""
-_HINT = "save it again as a JPEG or PNG, or leave it out"
-_BAND_PIXELS = 4_000_000
 _LARGE_PIXELS = 20_000_000
 _MOST_REASON = 200
 # Of Pillow's parsers these seven can be reached and no other, whatever a program has registered.
@@ -93,8 +92,8 @@ def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.
         An image of mode RGB; `source` itself where it is one already.
 
     Raises:
-        ImageError: missing, empty, damaged, truncated, no image, more than MAX_PIXELS pixels, or an
-            array of another shape or dtype.
+        ImageError: missing, empty, damaged, truncated, none of FORMATS, beyond one of the bounds above, or an array
+            of another shape or dtype.
     """
     if isinstance(source, np.ndarray):
         return Image.fromarray(rgb_array(source))
@@ -145,34 +144,6 @@ def upright_size(data: bytes) -> tuple[int, int]:
     return (width, height) if parts.orientation < 5 else (height, width)
 
 
-def rgb_array(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Brings an array of pixels to contiguous uint8 [H, W, 3]; returns `array` itself where it is that.
-
-    Raises:
-        ImageError: another dtype or shape.
-    """
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ImageError(
-            f"the array has dtype {array.dtype}, expected uint8 (0 to 255) or uint16 (0 to 65535)",
-            "for floats between 0 and 1: (array * 255).round().astype('uint8')",
-        )
-    shape = array.shape
-    channels = 1 if array.ndim == 2 else shape[-1] if array.ndim == 3 else 0
-    if channels not in (1, 3, 4) or array.size == 0:
-        raise ImageError(
-            f"the array has shape {list(shape)}, expected RGB pixels [H, W, 3] (or [H, W], [H, W, 1], [H, W, 4])",
-            "for [3, H, W] give array.transpose(1, 2, 0)",
-        )
-    if array.dtype == np.uint16:
-        array = _eight_bits(array)
-    if channels == 4:
-        rgba = Image.fromarray(np.ascontiguousarray(array))
-        return np.array(_on_white(rgba))
-    if channels == 1:
-        array = np.repeat(array.reshape(shape[0], shape[1], 1), 3, axis=2)
-    return np.ascontiguousarray(array)
-
-
 def _from_bytes(data: bytes, name: str, at_least: tuple[int, int] | None) -> Image.Image:
     image, parts = _opened(data, name)
     if at_least is not None and isinstance(image, JpegImageFile):
@@ -184,14 +155,14 @@ def _from_bytes(data: bytes, name: str, at_least: tuple[int, int] | None) -> Ima
 def _opened(data: bytes, name: str) -> tuple[ImageFile.ImageFile, Parts]:
     # What Image.open does, without its warnings: to silence those would change the filters of other threads as well.
     if not data:
-        raise ImageError(f"{name} is empty", _HINT)
+        raise ImageError(f"{name} is empty", HINT)
     kind = format_of(data)
     if kind is None:
         held = content_of(data[:256])
         found = f": it holds {held}, expected" if held else ":"
-        raise ImageError(f"{name} is not an image of a known format{found} {', '.join(FORMATS)}", _HINT)
+        raise ImageError(f"{name} is not an image of a known format{found} {', '.join(FORMATS)}", HINT)
     if len(data) > MAX_FILE_BYTES:
-        raise ImageError(f"{name} is a file of {len(data) >> 20} MiB, the limit is {MAX_FILE_BYTES >> 20} MiB", _HINT)
+        raise ImageError(f"{name} is a file of {len(data) >> 20} MiB, the limit is {MAX_FILE_BYTES >> 20} MiB", HINT)
     take_apart, plugin = _PARSERS[kind]
     try:
         parts = take_apart(data)
@@ -200,16 +171,16 @@ def _opened(data: bytes, name: str) -> tuple[ImageFile.ImageFile, Parts]:
         image = plugin(io.BytesIO(parts.data), "")
         _check_pixels(image.size, most)
     except ImageError as error:
-        raise ImageError(f"{name} {error.message}", error.hint or _HINT) from error
+        raise ImageError(f"{name} {error.message}", error.hint or HINT) from error
     except Exception as error:  # parsers raise nearly anything on damaged bytes
         raise _damaged(name, error) from error
     pixels = image.width * image.height
     if pixels * parts.passes > MAX_VISITS:
         most = max(1, MAX_VISITS // pixels)
-        raise ImageError(f"{name} takes {parts.passes:,} passes over its pixels, expected {most:,} or fewer", _HINT)
+        raise ImageError(f"{name} takes {parts.passes:,} passes over its pixels, expected {most:,} or fewer", HINT)
     if parts.slow and pixels > MAX_SLOW_PIXELS:
         raise ImageError(
-            f"{name} has {pixels:,} pixels in a slow form of PPM, expected {MAX_SLOW_PIXELS:,} or fewer", _HINT
+            f"{name} has {pixels:,} pixels in a slow form of PPM, expected {MAX_SLOW_PIXELS:,} or fewer", HINT
         )
     return image, parts
 
@@ -226,7 +197,7 @@ def _upright_rgb(image: Image.Image, name: str, orientation: int | None) -> Imag
         _check_pixels(image.size, MAX_PIXELS)
         image.load()
         turn = _UPRIGHT.get(_orientation(image) if orientation is None else orientation)
-        rgb = _to_rgb(image)
+        rgb = to_rgb(image)
         if orientation is not None and rgb is not image:
             image.close()  # ours alone: its pixels take no room any more
         if turn is not None:
@@ -257,53 +228,6 @@ def _orientation(image: Image.Image) -> int:
         return UPRIGHT
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_sixteen_bits(image)  # first: Pillow's own conversion clips them
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _on_white(image)
-    if image.mode == "RGB":
-        return image
-    if image.mode == "F":
-        raise ImageError("has float pixels, expected 8 or 16 bits a channel", _HINT)
-    if image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA":
-        return _on_white(image)
-    return image.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    made = Image.new("RGB", image.size)
-    for box in _bands(image):
-        band = image.crop(box)
-        rgba = band if band.mode == "RGBA" else band.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        made.paste(Image.alpha_composite(white, rgba).convert("RGB"), box)
-    return made
-
-
-def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    made = Image.new("RGB", image.size)
-    for box in _bands(image):
-        values = np.asarray(image.crop(box))
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 65535:
-            raise ImageError(f"has integer pixels from {low} to {high}, expected 0 to 65535", _HINT)
-        made.paste(Image.fromarray(_eight_bits(values.astype(np.uint16))).convert("RGB"), box)
-    return made
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    # What takes several copies of the pixels is done in strips of them.
-    rows = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield 0, top, image.width, min(top + rows, image.height)
-
-
-def _eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    # 65535 = 255 * 257: the full range maps to the full range, each level rounded to the nearest.
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
 def _damaged(name: str, error: Exception) -> ImageError:
     # Pillow hands a decoder's stumbles ("KeyError: 123") on as SyntaxError; only what it words itself is for people.
     cause = error.__cause__ if isinstance(error, SyntaxError) and error.__cause__ else error
@@ -314,4 +238,4 @@ def _damaged(name: str, error: Exception) -> ImageError:
     said = "".join(letter if letter.isprintable() else " " for letter in str(cause)) if worded else ""
     reason = " ".join(said.split())[:_MOST_REASON]
     word = "truncated" if "truncated" in reason.lower() or isinstance(cause, (EOFError, TruncatedError)) else "damaged"
-    return ImageError(f"{name} is {word}: {reason or 'its content makes no sense'}", _HINT)
+    return ImageError(f"{name} is {word}: {reason or 'its content makes no sense'}", HINT)
