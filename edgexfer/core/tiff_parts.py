@@ -37,7 +37,9 @@ _NUMBERS = {
     338,
     339,
     512,
+    529,
     530,
+    531,
     532,
 }
 _OPTIONS = {292, 293, 347}  # of fax, and the tables of JPEG
