@@ -54,7 +54,12 @@ class Watched:
 
 
 def watch(mutants: Iterable[Mutant], folder: Path) -> Watched:
-    """Reads mutants one by one and notes what came. Files lie in `folder` for as long as they are read."""
+    """Reads mutants one by one and notes what came; for a process of its own, since audit hooks stay.
+
+    Args:
+        mutants: what is read.
+        folder: where their files lie for as long as they are read.
+    """
     watched = Watched()
     opened: list[str] = []
     listening = [False]
