@@ -128,6 +128,16 @@ def _edgexfer(*arguments: str) -> None:
     assert not re.search(r"\w+Warning: |Traceback", done.stderr), done.stderr[-2000:]
 
 
+def tell(watched: Watched) -> None:
+    """Prints what came of reading each file alone."""
+    used = Counter(not reason for reason in watched.came.values())
+    words = Counter(" ".join(reason.split()[:2]).rstrip(":") for reason in watched.came.values() if reason)
+    print(f"{used[True]} used, {used[False]} refused: {dict(words.most_common())}")
+    for what, (most, kind), unit in (("slowest", watched.slowest, "s"), ("largest", watched.largest, "MiB")):
+        print(f"{what}: {most:.2f} {unit}, {kind}")
+    print(f"libraries wrote to stderr: {watched.said[:5] or 'nothing'}")
+
+
 def main() -> int:
     """Runs the command line; returns 1 where anything came that should not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,6 +148,7 @@ def main() -> int:
         folder, started = Path(name), time.monotonic()
         (folder / "alone").mkdir()
         watched = watch_apart(asked.images, asked.first, folder / "alone")
+        tell(watched)
         print(f"read alone after {time.monotonic() - started:.0f} s", flush=True)
         placed = lay_out(corpus(asked.images, asked.first), folder / "data")
         doors = {"check": checked(folder / "data", folder / "check.json")}
@@ -149,12 +160,6 @@ def main() -> int:
             doors["runtime"] = {paths[path]: reason for path, reason in predicted(classifier, list(paths)).items()}
         print(f"predicted after {time.monotonic() - started:.0f} s", flush=True)
     bad = [*watched.bad, *differences(watched, placed, **doors)]
-    used = Counter(not reason for reason in watched.came.values())
-    words = Counter(" ".join(reason.split()[:2]).rstrip(":") for reason in watched.came.values() if reason)
-    print(f"{used[True]} used, {used[False]} refused: {dict(words.most_common())}")
-    for what, (most, kind), unit in (("slowest", watched.slowest, "s"), ("largest", watched.largest, "MiB")):
-        print(f"{what}: {most:.2f} {unit}, {kind}")
-    print(f"libraries wrote to stderr: {watched.said[:5] or 'nothing'}")
     print("\n".join(bad[:50]) or "nothing that should not be", f"\n{len(bad)} in all" if bad else "")
     return int(bool(bad))
 
