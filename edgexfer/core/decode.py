@@ -7,31 +7,57 @@ scaled by its decoder while it decodes (`at_least`), which is several times fast
 from __future__ import annotations
 
 import io
+import os
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (  # each plugin registers its format; the rest of Pillow's formats stay closed
-    BmpImagePlugin,  # noqa: F401
-    GifImagePlugin,  # noqa: F401
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,  # noqa: F401
-    PpmImagePlugin,  # noqa: F401
-    TiffImagePlugin,
-    WebPImagePlugin,  # noqa: F401
-)
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from edgexfer.core.errors import ImageError
+from edgexfer.core.image_parts import Parts, TruncatedError, gif_parts, ppm_parts, webp_parts
+from edgexfer.core.jpeg_parts import jpeg_parts
+from edgexfer.core.known_content import FORMATS, content_of, format_of
+from edgexfer.core.orientation import ORIENTATION_TAG, UPRIGHT
+from edgexfer.core.plain_files import read_regular
+from edgexfer.core.png_parts import png_parts
+from edgexfer.core.rgb import HINT, rgb_array, to_rgb
+from edgexfer.core.tiff_parts import tiff_parts
 
 Source: TypeAlias = "str | Path | bytes | bytearray | memoryview | Image.Image | NDArray[Any]"
 
 MAX_PIXELS = 100_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # MPO (two JPEGs in one file) comes with JPEG
-_HINT = "save it again as a JPEG or PNG, or leave it out"
-_ORIENTATION_TAG = 0x0112
+MAX_WEBP_PIXELS = 70_000_000
+"""Its decoder takes twice the memory of the others."""
+MAX_SIDE = 1_000_000
+MAX_FILE_BYTES = 512 << 20
+MAX_VISITS = 2_000_000_000
+"""Pixels by the passes of a progressive JPEG: a hundred kilobytes may ask for thousands of passes over all of them."""
+MAX_SLOW_PIXELS = 1_000_000
+"""Of the forms of PPM that Pillow reads in Python."""
+_LARGE_PIXELS = 20_000_000
+_MOST_REASON = 200
+# Of Pillow's parsers these seven can be reached and no other, whatever a program has registered.
+_PARSERS: dict[str, tuple[Callable[[bytes], Parts], Callable[[io.BytesIO, str], ImageFile.ImageFile]]] = {
+    "JPEG": (jpeg_parts, JpegImageFile),
+    "PNG": (png_parts, PngImageFile),
+    "WEBP": (webp_parts, WebPImageFile),
+    "BMP": (Parts, BmpImageFile),
+    "TIFF": (tiff_parts, TiffImageFile),
+    "GIF": (gif_parts, GifImageFile),
+    "PPM": (ppm_parts, PpmImageFile),
+}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,6 +67,16 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_one_large = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _one_large  # noqa: PLW0603 - a forked child shall not wait for a thread that it does not have
+    _one_large = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
@@ -56,113 +92,114 @@ def decode(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.
         An image of mode RGB; `source` itself where it is one already.
 
     Raises:
-        ImageError: missing, empty, damaged, truncated, no image, more than MAX_PIXELS pixels, or an
-            array of another shape or dtype.
+        ImageError: missing, empty, damaged, truncated, none of FORMATS, beyond one of the bounds above, or an array
+            of another shape or dtype.
     """
     if isinstance(source, np.ndarray):
         return Image.fromarray(rgb_array(source))
     if isinstance(source, Image.Image):
-        return _finish(source, "the PIL image")
+        return _finish(source, "the PIL image", None)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        name = f"the image of {len(source)} bytes"
-        return _from_file(io.BytesIO(source), name, at_least)
+        return _from_bytes(bytes(source), f"the image of {len(source)} bytes", at_least)
     if not isinstance(source, (str, Path)):
         raise ImageError(
             f"cannot read an image from a {type(source).__name__}", "give a path, bytes, a PIL image or a uint8 array"
         )
+    return _from_bytes(read_image_file(Path(source), str(source)), str(source), at_least)
+
+
+def read_image_file(path: Path, name: str) -> bytes:
+    """Returns the bytes of an image file.
+
+    Args:
+        path: where; links are followed.
+        name: what the error calls it.
+
+    Raises:
+        ImageError: missing, a folder, a pipe or a device, unreadable, or more than MAX_FILE_BYTES.
+    """
     try:
-        with Path(source).open("rb") as file:
-            return _from_file(file, str(source), at_least)
+        return read_regular(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
-        raise ImageError(f"{source} does not exist") from error
+        raise ImageError(f"{name} does not exist") from error
     except IsADirectoryError as error:
-        raise ImageError(f"{source} is a folder, expected an image file") from error
+        raise ImageError(f"{name} is a folder, expected an image file") from error
+    except OverflowError as error:
+        raise ImageError(f"{name} {error}, the limit is {MAX_FILE_BYTES >> 20} MiB", "scale it down first") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """Returns (width, height) of an image file as it stands upright, from its header (a TIFF is decoded).
+    """Returns (width, height) of an image file as it stands upright, from its head; no pixel is decoded.
 
     Args:
-        data: bytes that `decode` has accepted.
+        data: the file.
 
     Raises:
-        ImageError: not an image of a known format.
+        ImageError: not an image of a known format, or a head that makes no sense.
     """
-    image = _open(io.BytesIO(data), data[:16])
-    if image is None:
-        raise ImageError(f"the image of {len(data)} bytes is not an image of a known format", _HINT)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        image.load()  # Pillow turns a TIFF itself, and only some of its versions say so before
+    image, parts = _opened(data, f"the image of {len(data)} bytes")
     width, height = image.size
-    return (width, height) if _orientation(image) < 5 else (height, width)
+    return (width, height) if parts.orientation < 5 else (height, width)
 
 
-def rgb_array(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Brings an array of pixels to contiguous uint8 [H, W, 3]; returns `array` itself where it is that.
-
-    Raises:
-        ImageError: another dtype or shape.
-    """
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ImageError(
-            f"the array has dtype {array.dtype}, expected uint8 (0 to 255) or uint16 (0 to 65535)",
-            "for floats between 0 and 1: (array * 255).round().astype('uint8')",
-        )
-    shape = array.shape
-    channels = 1 if array.ndim == 2 else shape[-1] if array.ndim == 3 else 0
-    if channels not in (1, 3, 4) or array.size == 0:
-        raise ImageError(
-            f"the array has shape {list(shape)}, expected RGB pixels [H, W, 3] (or [H, W], [H, W, 1], [H, W, 4])",
-            "for [3, H, W] give array.transpose(1, 2, 0)",
-        )
-    if array.dtype == np.uint16:
-        array = _eight_bits(array)
-    if channels == 4:
-        rgba = Image.fromarray(np.ascontiguousarray(array))
-        return np.array(_on_white(rgba))
-    if channels == 1:
-        array = np.repeat(array.reshape(shape[0], shape[1], 1), 3, axis=2)
-    return np.ascontiguousarray(array)
-
-
-def _from_file(file: IO[bytes], name: str, at_least: tuple[int, int] | None) -> Image.Image:
-    head = file.read(16)
-    file.seek(0)
-    if not head:
-        raise ImageError(f"{name} is empty", _HINT)
-    try:
-        image = _open(file, head)
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise _damaged(name, error) from error
-    if image is None:
-        raise ImageError(f"{name} is not an image of a known format ({', '.join(FORMATS)})", _HINT)
-    _check_pixels(image, name)
-    if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
-        height, width = at_least if _orientation(image) < 5 else at_least[::-1]
+def _from_bytes(data: bytes, name: str, at_least: tuple[int, int] | None) -> Image.Image:
+    image, parts = _opened(data, name)
+    if at_least is not None and isinstance(image, JpegImageFile):
+        height, width = at_least if parts.orientation < 5 else at_least[::-1]
         image.draft(None, (width, height))
-    return _finish(image, name)
+    return _finish(image, name, parts.orientation)
 
 
-def _open(file: IO[bytes], head: bytes) -> ImageFile.ImageFile | None:
-    # What Image.open does, without its DecompressionBombWarning: to silence that here would change
-    # the process's warning filters under other threads. _check_pixels is stricter.
-    for name in FORMATS:
-        factory, accept = Image.OPEN[name]
-        if accept is None or accept(head) is True:
-            return factory(file, "")
-    return None
-
-
-def _finish(image: Image.Image, name: str) -> Image.Image:
-    _check_pixels(image, name)
+def _opened(data: bytes, name: str) -> tuple[ImageFile.ImageFile, Parts]:
+    # What Image.open does, without its warnings: to silence those would change the filters of other threads as well.
+    if not data:
+        raise ImageError(f"{name} is empty", HINT)
+    kind = format_of(data)
+    if kind is None:
+        held = content_of(data[:256])
+        found = f": it holds {held}, expected" if held else ":"
+        raise ImageError(f"{name} is not an image of a known format{found} {', '.join(FORMATS)}", HINT)
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"{name} is a file of {len(data) >> 20} MiB, the limit is {MAX_FILE_BYTES >> 20} MiB", HINT)
+    take_apart, plugin = _PARSERS[kind]
     try:
+        parts = take_apart(data)
+        most = MAX_WEBP_PIXELS if kind == "WEBP" else MAX_PIXELS
+        _check_pixels(parts.size or (1, 1), most)
+        image = plugin(io.BytesIO(parts.data), "")
+        _check_pixels(image.size, most)
+    except ImageError as error:
+        raise ImageError(f"{name} {error.message}", error.hint or HINT) from error
+    except Exception as error:  # parsers raise nearly anything on damaged bytes
+        raise _damaged(name, error) from error
+    pixels = image.width * image.height
+    if pixels * parts.passes > MAX_VISITS:
+        most = max(1, MAX_VISITS // pixels)
+        raise ImageError(f"{name} takes {parts.passes:,} passes over its pixels, expected {most:,} or fewer", HINT)
+    if parts.slow and pixels > MAX_SLOW_PIXELS:
+        raise ImageError(
+            f"{name} has {pixels:,} pixels in a slow form of PPM, expected {MAX_SLOW_PIXELS:,} or fewer", HINT
+        )
+    return image, parts
+
+
+def _finish(image: Image.Image, name: str, orientation: int | None) -> Image.Image:
+    # `orientation` is None where the image was opened elsewhere, and knows by itself.
+    large = image.width * image.height > _LARGE_PIXELS
+    with _one_large if large else nullcontext():
+        return _upright_rgb(image, name, orientation)
+
+
+def _upright_rgb(image: Image.Image, name: str, orientation: int | None) -> Image.Image:
+    try:
+        _check_pixels(image.size, MAX_PIXELS)
         image.load()
-        turn = _UPRIGHT.get(_orientation(image))
-        rgb = _to_rgb(image)
+        turn = _UPRIGHT.get(_orientation(image) if orientation is None else orientation)
+        rgb = to_rgb(image)
+        if orientation is not None and rgb is not image:
+            image.close()  # ours alone: its pixels take no room any more
         if turn is not None:
             rgb = rgb.transpose(turn)
             rgb.info = {}  # it still says how to turn it; nobody shall do so twice
@@ -173,61 +210,32 @@ def _finish(image: Image.Image, name: str) -> Image.Image:
     return rgb
 
 
-def _check_pixels(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name} has too many pixels: {width} x {height}, the limit is {MAX_PIXELS // 1_000_000} million",
-            "scale it down first",
-        )
+def _check_pixels(size: tuple[int, int], most: int) -> None:
+    width, height = size
+    if width * height > most:
+        limit = f"the limit is {most // 1_000_000} million"
+        raise ImageError(f"has too many pixels: {width} x {height}, {limit}", "scale it down first")
     if width * height == 0:
-        raise ImageError(f"{name} has no pixels: {width} x {height}")
+        raise ImageError(f"has no pixels: {width} x {height}")
+    if max(size) > MAX_SIDE:
+        raise ImageError(f"is {width} x {height} pixels, the longest side allowed is {MAX_SIDE:,}")
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return int(image.getexif().get(ORIENTATION_TAG, UPRIGHT))
     except Exception:  # noqa: BLE001 - unreadable EXIF beside good pixels is no reason to refuse them
-        return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return Image.fromarray(rgb_array(_sixteen_bits(image)))  # first: Pillow's own conversion clips them
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _on_white(image)
-    if image.mode == "RGB":
-        return image
-    if image.mode == "F":
-        raise ImageError("has float pixels, expected 8 or 16 bits a channel", _HINT)
-    if image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA":
-        return _on_white(image)
-    return image.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
-
-
-def _sixteen_bits(image: Image.Image) -> NDArray[np.uint16]:
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ImageError(f"has integer pixels from {low} to {high}, expected 0 to 65535", _HINT)
-    return values.astype(np.uint16)
-
-
-def _eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    # 65535 = 255 * 257: the full range maps to the full range, each level rounded to the nearest.
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return UPRIGHT
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
     # Pillow hands a decoder's stumbles ("KeyError: 123") on as SyntaxError; only what it words itself is for people.
     cause = error.__cause__ if isinstance(error, SyntaxError) and error.__cause__ else error
+    if isinstance(cause, MemoryError):
+        return ImageError(f"{name} takes more memory than there is", "scale it down first, or leave it out")
     worded = isinstance(cause, (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError))
-    reason = " ".join(str(cause).split()) if worded else ""
-    word = "truncated" if "truncated" in reason.lower() or isinstance(cause, EOFError) else "damaged"
-    return ImageError(f"{name} is {word}: {reason or 'its content makes no sense'}", _HINT)
+    worded = worded and not (cause.args and isinstance(cause.args[0], bytes))
+    said = "".join(letter if letter.isprintable() else " " for letter in str(cause)) if worded else ""
+    reason = " ".join(said.split())[:_MOST_REASON]
+    word = "truncated" if "truncated" in reason.lower() or isinstance(cause, (EOFError, TruncatedError)) else "damaged"
+    return ImageError(f"{name} is {word}: {reason or 'its content makes no sense'}", HINT)

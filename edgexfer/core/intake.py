@@ -6,6 +6,7 @@ reason. Copies (same SHA-256) stay where they share class and split, and never e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -14,13 +15,13 @@ from typing import Any
 from PIL import Image
 
 from edgexfer.core.dataset import SPLITS, Dataset, Rejected, Sample, check_trainable
-from edgexfer.core.decode import decode, upright_size
+from edgexfer.core.decode import decode, read_image_file, upright_size
 from edgexfer.core.errors import DataError, ImageError
 from edgexfer.core.files import sha256_of_bytes
 from edgexfer.core.threads import Progress, in_threads
 
-MAX_FILE_BYTES = 512 << 20
 _LISTED = 10
+_UNNAMED = re.compile(r"^the (file|image of \d+ bytes) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,10 @@ def inspect(
         sample = dataset.samples[index]
         name = dataset.name_of(sample.path)
         try:
-            data = _read(sample)
-            image = _decode(data, at_least)
+            data = read_image_file(sample.path, "the file")
+            image = decode(data, at_least=at_least)
         except ImageError as error:
-            return Rejected(name, error.message)
+            return Rejected(name, _UNNAMED.sub("", error.message))  # the report names the file itself
         width, height = upright_size(data) if _may_be_scaled(image, at_least) else image.size
         if on_image is not None:
             on_image(index, image)
@@ -160,26 +161,6 @@ def inspect(
         tuple(_copies(usable)),
         tuple(conflicts),
     )
-
-
-def _read(sample: Sample) -> bytes:
-    try:
-        size_bytes = sample.path.stat().st_size
-        if size_bytes > MAX_FILE_BYTES:
-            raise ImageError(f"is a file of {size_bytes >> 20} MiB, the limit is {MAX_FILE_BYTES >> 20} MiB")
-        return sample.path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}") from error
-
-
-def _decode(data: bytes, at_least: tuple[int, int] | None) -> Image.Image:
-    if not data:
-        raise ImageError("is empty")
-    try:
-        return decode(data, at_least=at_least)
-    except ImageError as error:
-        # The report names the file itself.
-        raise ImageError(error.message.removeprefix(f"the image of {len(data)} bytes ")) from error
 
 
 def _may_be_scaled(image: Image.Image, at_least: tuple[int, int] | None) -> bool:

@@ -7,6 +7,7 @@ such as /dev/zero has no size.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -93,6 +94,20 @@ def read_plain(path: Path, most_bytes: int) -> bytes:
     return data
 
 
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Returns the content of a regular file of the user's own, to which links may lead.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe or a device, neither of which is waited for.
+        OverflowError: it holds more than `most_bytes`; the message says how much.
+    """
+    with os.fdopen(_open(path, _FLAGS & ~getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > most_bytes:
+            raise OverflowError(f"is a file of {size_bytes >> 20} MiB")
+        return file.read(most_bytes)
+
+
 def read_tail(path: Path, size_bytes: int) -> bytes:
     """Returns the last bytes of a regular file, all of a shorter one; raises OSError where it is none."""
     with os.fdopen(_open(path), "rb") as file:
@@ -100,9 +115,12 @@ def read_tail(path: Path, size_bytes: int) -> bytes:
         return file.read(size_bytes)
 
 
-def _open(path: Path) -> int:
-    descriptor = os.open(path, _FLAGS)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+def _open(path: Path, flags: int = _FLAGS) -> int:
+    descriptor = os.open(path, flags)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         raise OSError(f"{path} is no regular file")
     return descriptor

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgexfer.core.decode import MAX_PIXELS, Source, decode, rgb_array
+from edgexfer.core.decode import MAX_PIXELS, Source, decode
 from edgexfer.core.errors import ArtifactError, SettingsError
+from edgexfer.core.rgb import rgb_array
 from edgexfer.core.toml import from_table
 
 __all__ = ["MAX_PIXELS", "Preprocess", "Source", "decode", "pixels", "resize_image"]

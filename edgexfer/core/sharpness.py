@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SIDE = 224  # larger images are scaled down to it: training does not see what is lost
+_LONGEST = 100_000  # or a strip a million pixels long, whose short side is short enough, would take gigabytes
 _DEVIATIONS = 3.5
 # Of the logarithm: a factor of 14 below the median at least. Of two cameras one may be ten times softer: no blur.
 _LEAST_DEVIATION = 0.75
@@ -27,7 +28,7 @@ def sharpness(image: Image.Image) -> float:
         image: upright. Its short side is scaled to 224 pixels where it is longer, so that images compare.
     """
     short = min(image.size)
-    factor = max(1, short // (2 * _SIDE))
+    factor = max(1, short // (2 * _SIDE), -(-max(image.size) // _LONGEST))
     grey = (image.reduce(factor) if factor > 1 else image).convert("L")
     if min(grey.size) > _SIDE:
         scale = _SIDE / min(grey.size)

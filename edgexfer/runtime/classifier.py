@@ -136,23 +136,43 @@ class Classifier:
         with self._current() as opened:
             return opened.answers([image], pixels(image, opened.preprocess)[np.newaxis])[0]
 
-    def batch(self, images: Iterable[Source], batch_size: int = 32) -> list[Prediction]:
+    @overload
+    def batch(
+        self, images: Iterable[Source], batch_size: int = 32, *, errors: Literal["raise"] = "raise"
+    ) -> list[Prediction]: ...
+
+    @overload
+    def batch(
+        self, images: Iterable[Source], batch_size: int = 32, *, errors: Literal["yield"]
+    ) -> list[Prediction | ImageError]: ...
+
+    def batch(
+        self, images: Iterable[Source], batch_size: int = 32, *, errors: Literal["raise", "yield"] = "raise"
+    ) -> list[Prediction] | list[Prediction | ImageError]:
         """Classifies many images, `batch_size` at a time; returns one prediction each, in their order.
 
         While one batch is inferred, other threads decode the next, as many as this process may use CPUs.
 
+        Args:
+            images: as many as there are.
+            batch_size: how many are inferred at once, 1 or more.
+            errors: "yield" gives the error of an image that cannot be decoded in its prediction's place and goes on.
+
         Raises:
             SettingsError: batch_size below 1.
-            ImageError: one of them cannot be decoded.
+            ImageError: one of them cannot be decoded, and errors is "raise".
             BackendError: the engine failed, or this classifier is closed.
             EngineTimeoutError: the engine took longer than `timeout_s`.
         """
         if batch_size < 1:
             raise SettingsError(f"batch_size is {batch_size}, expected 1 or more")
-        predictions: list[Prediction] = []
-        with closing(ahead_in_threads(self._decoded, images, ahead=batch_size, workers=cpu_count())) as decoded:
+        predictions: list[Prediction | ImageError] = []
+        work = self._decoded if errors == "raise" else self._decoded_or_error
+        with closing(ahead_in_threads(work, images, ahead=batch_size, workers=cpu_count())) as decoded:
             while chunk := list(islice(decoded, batch_size)):
-                predictions += self._answers(chunk)
+                good = [each for each in chunk if not isinstance(each, ImageError)]
+                answers = iter(self._answers(good) if good else ())
+                predictions += [each if isinstance(each, ImageError) else next(answers) for each in chunk]
         return predictions
 
     @overload
@@ -183,14 +203,11 @@ class Classifier:
 
         source = iter(frames)
 
+        work = self._decoded if errors == "raise" else self._decoded_or_error
+
         def fetch() -> _Decoded | ImageError | None:
             for frame in source:
-                try:
-                    return self._decoded(frame)
-                except ImageError as error:
-                    if errors == "raise":
-                        raise
-                    return error
+                return work(frame)
             return None
 
         with ThreadPoolExecutor(1, thread_name_prefix="edgexfer-decode") as decoder:
@@ -265,6 +282,12 @@ class Classifier:
     def _decoded(self, image: Source) -> _Decoded:
         with self._current() as opened:
             return image, opened.preprocess, pixels(image, opened.preprocess)
+
+    def _decoded_or_error(self, image: Source) -> _Decoded | ImageError:
+        try:
+            return self._decoded(image)
+        except ImageError as error:
+            return error
 
     def _answers(self, decoded: list[_Decoded]) -> list[Prediction]:
         with self._current() as opened:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import threading
+import time
 import warnings
 import zlib
 from contextlib import suppress
@@ -257,7 +261,7 @@ def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(ImageError, match=r"photo\.jpg cannot be read: Permission denied"):
         decode(tmp_path / "photo.jpg")
 
@@ -341,3 +345,38 @@ def test_many_threads_and_no_global_change() -> None:
     assert len(found) == 8
     assert len(set(found)) == 1
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = [0], [0]
+
+    def counted(image: Image.Image) -> Image.Image:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.02)
+        inside[0] -= 1
+        return image
+
+    monkeypatch.setattr("edgexfer.core.decode._LARGE_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("edgexfer.core.decode.to_rgb", counted)
+    threads = [threading.Thread(target=decode, args=(encoded(scene()),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_does_not_wait_for_the_parents_large_image() -> None:
+    code = (
+        "import os\n"
+        "from PIL import Image\n"
+        "from edgexfer.core import decode\n"
+        "decode._LARGE_PIXELS = 1\n"
+        "decode._one_large.acquire()\n"
+        "if (child := os.fork()) == 0:\n"
+        "    os._exit(int(decode.decode(Image.new('L', (8, 8))).mode != 'RGB'))\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

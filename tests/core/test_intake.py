@@ -13,6 +13,7 @@ from PIL import Image
 
 from edgexfer.core import intake as intake_module
 from edgexfer.core.dataset import read_dataset
+from edgexfer.core.decode import MAX_FILE_BYTES
 from edgexfer.core.errors import DataError
 from edgexfer.core.intake import Intake, inspect
 from edgexfer.core.preprocess import Preprocess, pixels, resize_image
@@ -189,7 +190,7 @@ def test_each_image_is_decoded_once_for_check_and_pixels(
 def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
     good_tree(tmp_path)
     with (tmp_path / "cats" / "disk.png").open("wb") as file:
-        file.truncate(intake_module.MAX_FILE_BYTES + 1)  # sparse: takes no room
+        file.truncate(MAX_FILE_BYTES + 1)  # sparse: takes no room
     assert "the limit is 512 MiB" in reasons(inspect(read_dataset(tmp_path)))["cats/disk.png"]
 
 

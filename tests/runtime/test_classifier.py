@@ -95,6 +95,19 @@ def test_batch_of_nothing_and_of_a_generator(classifier: Classifier) -> None:
         classifier.batch([plain("a")], batch_size=0)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_batch_outlives_images_that_cannot_be_decoded(classifier: Classifier, batch_size: int) -> None:
+    images = [b"", plain("a"), b"notes", plain("b"), plain("c"), b"P6 9 9 255\n"]
+    found = classifier.batch(images, batch_size=batch_size, errors="yield")
+    said = [each.message if isinstance(each, ImageError) else each.label for each in found]
+    assert [said[place] for place in (1, 3, 4)] == ["a", "b", "c"]
+    for place, word in ((0, "is empty"), (2, "it holds text"), (5, "truncated")):
+        assert word in said[place]
+    assert classifier(plain("b")).label == "b"
+    with pytest.raises(ImageError):
+        classifier.batch(images, batch_size=batch_size)
+
+
 def test_stream_keeps_the_order(classifier: Classifier) -> None:
     labels = list("abccbaabcb")
     assert [p.label for p in classifier.stream(plain(label) for label in labels)] == labels

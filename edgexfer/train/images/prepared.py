@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgexfer.core.dataset import Dataset, check_trainable, read_dataset, with_validation
-from edgexfer.core.errors import DataError
+from edgexfer.core.decode import read_image_file, upright_size
+from edgexfer.core.errors import DataError, ImageError
 from edgexfer.core.findings import Looks, alike
 from edgexfer.core.groups import straddling
 from edgexfer.core.input_side import fitting_side
@@ -214,7 +215,6 @@ def _ids(rows: Sequence[SplitRow], labels: Sequence[str]) -> NDArray[np.int64]:
 
 def _short_side(path: Path) -> int | None:
     try:
-        with Image.open(path) as image:
-            return min(image.size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return min(upright_size(read_image_file(path, str(path))))
+    except ImageError:
         return None  # named with its reason when it is decoded
