@@ -16,7 +16,8 @@ from edgexfer.flow import sparsify as zeroing
 from edgexfer.train.checkpoint import Checkpoint, open_checkpoint
 from edgexfer.train.prune import clock
 from edgexfer.train.prune.cost import Cost, Term
-from edgexfer.train.prune.goal import Goal
+from edgexfer.train.prune.goal import Goal, pruned_place
+from edgexfer.train.prune.kept_points import kept_cut, kept_points
 from edgexfer.train.prune.prune import prune
 from edgexfer.train.sparse.asked import Sparsity
 from edgexfer.train.sparse.sparsify import sparsify
@@ -63,15 +64,17 @@ def test_it_ends_where_it_would_have_ended_and_leaves_nothing(
 
 
 def test_a_point_that_was_damaged_is_reached_again(
-    exports: Exports, pruned: Checkpoint, interrupted: Path, caplog: pytest.LogCaptureFixture
+    exports: Exports, interrupted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spoiled = interrupted.with_name("thin.partial") / "point-1" / "weights.safetensors"
+    way = interrupted.with_name("thin.partial")
+    (point,) = kept_points(way, exports.run)
+    assert kept_cut(way, point) is not None
+    spoiled = way / "point-1" / "weights.safetensors"
     spoiled.write_bytes(spoiled.read_bytes()[:-1] + b"?")
-    with stopped_at(-1) as steps:
-        made = prune(exports.run, X86, GOAL, interrupted, resume=True, **AS_PRUNED)
+    assert kept_points(way, exports.run) == []
     assert "this point is reached again" in caplog.text
-    assert len(steps) == 2 * STEPS
-    assert weights(made) == weights(pruned)
+    assert not spoiled.exists()
+    assert kept_cut(way, exports.run) is None  # what came after it is not taken up either
 
 
 def test_it_is_not_resumed_by_accident_nor_otherwise_than_it_was_begun(exports: Exports, interrupted: Path) -> None:
@@ -137,17 +140,21 @@ def test_zeros_go_on_within_a_point(exports: Exports, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "whole"]
 
 
-def test_a_verb_goes_on_with_either_and_begins_what_never_began(exports: Exports, tmp_path: Path) -> None:
+def test_a_verb_takes_what_is_finished_and_begins_what_never_began(
+    exports: Exports, pruned: Checkpoint, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "engines_here", lambda _: None)
     run = exports.copy_of_run(tmp_path)
-    goal, tenth = Goal("macs", 0.9), Sparsity(0.1)
-    options: dict[str, Any] = {"epochs": 0, "device": "cpu", "resume": True}
-    thin = pruning.prune(run, None, X86, goal, **options)
-    shutil.copytree(thin.folder, thin.folder.with_name(f"{thin.folder.name}.partial") / "point-1")
-    (thin.folder.with_name(f"{thin.folder.name}.partial") / "way.json").write_text("{}", encoding="utf-8")
-    assert pruning.prune(run, None, X86, goal, **options).digest == thin.digest  # killed while it tidied up
-    sparse = zeroing.sparsify(thin.folder, None, tenth, **options)
+    place = pruned_place(run, GOAL, X86)
+    shutil.copytree(stopped.with_name("thin.partial"), place.with_name(f"{place.name}.partial"))
+    with pytest.raises(EdgexferError, match="holds what was interrupted"):
+        pruning.prune(run, None, X86, GOAL, epochs=1, device="cpu")
+    shutil.copytree(pruned.folder, place)  # killed while it tidied up
+    thin = pruning.prune(run, None, X86, GOAL, epochs=1, device="cpu", resume=True)
+    assert thin.digest == pruned.digest
+    sparse = zeroing.sparsify(place, None, Sparsity(0.1), epochs=0, device="cpu", resume=True)
     assert sparse.manifest["sparsity"]["parent"] == thin.digest
-    assert sorted(path.name for path in tmp_path.iterdir()) == [run.name, thin.folder.name, sparse.folder.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [run.name, place.name, sparse.folder.name]
 
 
 def test_the_table_of_an_interrupted_way_is_taken_up(tmp_path: Path) -> None:
