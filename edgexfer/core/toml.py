@@ -15,6 +15,7 @@ from edgexfer.core.errors import SettingsError, did_you_mean
 T = TypeVar("T")
 _MOST = 1 << 1000
 """Beyond it a whole number is no float."""
+_MOST_SHOWN = 80
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -99,8 +100,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     expected = origin or hint
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise SettingsError(f"{where} is {value!r}, expected {getattr(expected, '__name__', expected)}")
+        raise SettingsError(f"{where} is {_shown(value)}, expected {getattr(expected, '__name__', expected)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _on_one_line(key: str) -> str:

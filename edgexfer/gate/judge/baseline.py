@@ -144,8 +144,6 @@ def baseline_from_json(content: Any, where: str) -> Baseline:
         baseline = from_table(Baseline, {key: value for key, value in content.items() if key != "kind"}, where)
     except SettingsError as error:
         raise ArtifactError(error.message, error.hint or _MEND) from error
-    except OverflowError as error:
-        raise ArtifactError(f"{where} has a number that is none: {error}", _MEND) from error
     _check(baseline, where)
     return baseline
 
