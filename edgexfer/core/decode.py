@@ -40,6 +40,8 @@ Source: TypeAlias = "str | Path | bytes | bytearray | memoryview | Image.Image |
 MAX_PIXELS = 100_000_000
 MAX_WEBP_PIXELS = 70_000_000
 """Its decoder takes twice the memory of the others."""
+MAX_TIFF_PIXELS = 89_000_000
+"""Of one that is larger Pillow's reader of TIFF warns by itself."""
 MAX_SIDE = 1_000_000
 MAX_FILE_BYTES = 512 << 20
 MAX_VISITS = 2_000_000_000
@@ -166,7 +168,7 @@ def _opened(data: bytes, name: str) -> tuple[ImageFile.ImageFile, Parts]:
     take_apart, plugin = _PARSERS[kind]
     try:
         parts = take_apart(data)
-        most = MAX_WEBP_PIXELS if kind == "WEBP" else MAX_PIXELS
+        most = {"WEBP": MAX_WEBP_PIXELS, "TIFF": MAX_TIFF_PIXELS}.get(kind, MAX_PIXELS)
         _check_pixels(parts.size or (1, 1), most)
         image = plugin(io.BytesIO(parts.data), "")
         _check_pixels(image.size, most)

@@ -99,6 +99,8 @@ def _entries(data: bytes, order: str, big: bool, place: int, count: int) -> dict
     total = 0
     length, inline = (20, 8) if big else (12, 4)
     for start in range(place, place + length * count, length):
+        if start + length > len(data):
+            raise TruncatedError("its directory is not whole")
         tag, kind, values = struct.unpack_from(order + ("HHQ" if big else "HHL"), data, start)
         if tag in found or tag not in _NUMBERS | _OPTIONS | {_ORIENTATION}:
             continue

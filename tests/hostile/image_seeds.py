@@ -264,7 +264,7 @@ def largest_of_each() -> dict[str, bytes]:
         "large jpeg": saved(Image.new("CMYK", (side, side)), "JPEG", quality=30),
         "large jpeg of many passes": many_scans(side, 9),
         "large jpeg of four colours": saved(Image.new("CMYK", (side, side)), "JPEG", progressive=True, subsampling=0),
-        "large tiff": saved(Image.new("RGB", (side, side)), "TIFF", compression="tiff_lzw"),
+        "large tiff": saved(Image.new("RGB", (9400, 9400)), "TIFF", compression="tiff_lzw"),
         "large gif": saved(Image.new("P", (side, side)), "GIF", transparency=0),
         "large bmp": saved(Image.new("1", (side, side)), "BMP"),
         "slow pgm": b"P3 1000 1000 255\n" + b"7 " * 3_000_000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -186,3 +187,31 @@ def test_the_input_size_is_chosen_by_our_formats_alone(tmp_path: Path) -> None:
         (tmp_path / label / "bomb.png").write_bytes(png(9900, 10_000, bytes(9), bits=1, colour=0))
     # The bombs have a head that can be read; the drawings in PostScript are never opened.
     assert fitting_input_size(read_dataset(tmp_path), 224) == 96
+
+
+def grey_tiff(side: int) -> bytes:
+    """A page that says so many pixels a side and holds 64 bytes of them; its directory ends the file."""
+    numbers = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: side, 279: 64}
+    entries = b"".join(struct.pack("<HHLHH", tag, 3, 1, value, 0) for tag, value in numbers.items())
+    return b"II*\0" + struct.pack("<L", 72) + bytes(64) + struct.pack("<H", len(numbers)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "kept", [-4, -5, -6], ids=["no place of a next page", "a value cut", "a value cut to its number"]
+)
+def test_a_tiff_that_ends_within_its_directory_is_truncated(kept: int) -> None:
+    whole = grey_tiff(8)
+    assert decode(whole).size == (8, 8)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        if kept == -4:
+            assert decode(whole[:kept]).size == (8, 8)
+        else:
+            with pytest.raises(ImageError, match="is truncated: its directory is not whole"):
+                decode(whole[:kept])
+    assert warned == []
+
+
+def test_a_tiff_that_pillow_would_warn_of_is_refused() -> None:
+    with pytest.raises(ImageError, match="has too many pixels: 9990 x 9990, the limit is 89 million"):
+        decode(grey_tiff(9990))
