@@ -72,8 +72,7 @@ def prune(
     # Two exports of one run want the same pruned checkpoint: the second takes what the first has made.
     with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
         asked = asked_for(checkpoint, target, goal, engines, epochs)
-        there = made_before(place, "pruning", asked)
-        if there is not None and (out is None or resume):
+        if (out is None or resume) and (there := made_before(place, "pruning", asked)) is not None:
             log.info("taking the pruned checkpoint %s, which was made from this run before", place)
             drop_way(place)  # killed between the two, it would lie there for ever
             return there

@@ -70,8 +70,7 @@ def sparsify(
     # Two exports of one run want the same sparse checkpoint: the second takes what the first has made.
     with held_place(place, wait_s=PATIENCE_S if out is None else 0.0):
         asked = asked_for(checkpoint, sparsity, epochs)
-        there = made_before(place, "sparsity", asked)
-        if there is not None and (out is None or resume):
+        if (out is None or resume) and (there := made_before(place, "sparsity", asked)) is not None:
             log.info("taking the sparse checkpoint %s, which was made from this run before", place)
             drop_way(place)  # killed between the two, it would lie there for ever
             return there

@@ -138,7 +138,7 @@ def test_what_was_measured_is_kept(exports: Exports) -> None:
 def test_the_latency_is_that_of_the_targets_own_engine(exports: Exports) -> None:
     for record in read_measured(exports.ort.bundle.folder):
         assert record.latency is not None
-        assert len(record.latency.samples_ns["inference"]) >= 8  # a busy machine comes to no more in this time
+        assert len(record.latency.samples_ns["inference"]) >= 16  # eight blocks of two calls at the least
         assert record.latency.subject.precision == record.precision
     assert exports.ort.bundle.manifest["simulated"] is False
 

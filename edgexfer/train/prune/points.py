@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.train.checkpoint import Checkpoint
-from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.dialects.to_onnx import example_for
 from edgexfer.train.images.prepared import Prepared
 from edgexfer.train.loop.judge import figures_by_split
@@ -58,7 +57,7 @@ def start_at(
     if smaller is None:
         left = dict.fromkeys(("latency", *counts), 1.0)
         return Start(left, (point(1.0, now, checkpoint, counts, stand_ins, figures, 0),))
-    whole = _counts(now, smaller.before, counts)
+    whole = counts_at(now, smaller.before)
     left = {name: cost.of(now.widths) / whole[name].of(now.widths) for name, cost in counts.items()}
     if stand_ins is not None:
         now = replace(now, timed=start_on(way, stand_ins, now.widths))
@@ -104,7 +103,7 @@ def point(
     }
 
 
-def _counts(now: Narrowed, checkpoint: Checkpoint, measures: Mapping[str, Cost]) -> dict[str, Cost]:
-    network: DeployNetwork = now.network
-    example = example_for(checkpoint, network)
-    return {measure: counted(network.network, now.groups, example, measure) for measure in measures}
+def counts_at(now: Narrowed, checkpoint: Checkpoint) -> dict[str, Cost]:
+    """Returns what can be counted of the network, by measure, at the input that the checkpoint has."""
+    example = example_for(checkpoint, now.network)
+    return {measure: counted(now.network.network, now.groups, example, measure) for measure in ("params", "macs")}

@@ -22,12 +22,11 @@ from edgexfer.train.loop.schedule import Schedule
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.prune.choose_channels import BLOCK
 from edgexfer.train.prune.clock import aim_on, stand_ins_on
-from edgexfer.train.prune.cost import counted
 from edgexfer.train.prune.cut import cut, narrowed_again, unpruned
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.groups import channel_groups
 from edgexfer.train.prune.kept_points import keep_cut, keep_point, kept_cut, kept_points
-from edgexfer.train.prune.points import point, start_at
+from edgexfer.train.prune.points import counts_at, point, start_at
 from edgexfer.train.prune.recover import epochs_learned, recover, recovery
 from edgexfer.train.prune.smaller_input import SmallerInput
 from edgexfer.train.prune.stand_ins import Engines
@@ -97,13 +96,12 @@ def walk(work: Work) -> Walked:
     Raises:
         EdgexferError: no channel can be removed, or the goal cannot be reached.
     """
-    example = example_for(work.checkpoint, work.network)
     network = copy.deepcopy(work.network)
-    now = unpruned(network, channel_groups(network.network, example))
+    now = unpruned(network, channel_groups(network.network, example_for(work.checkpoint, network)))
     groups, full = now.groups, now.widths
     images, goal = work.learning, work.goal
     seen = calibration_rows(images.rows, CalibrationRecipe("importance", images=_JUDGING))
-    counts = {measure: counted(network.network, groups, example, measure) for measure in ("params", "macs")}
+    counts = counts_at(now, work.checkpoint)
     stand_ins = stand_ins_on(
         *(work.way, work.checkpoint, work.network, groups, images, seen),
         *(work.target, work.engines, work.folder, work.smaller),
