@@ -25,10 +25,11 @@ from edgexfer.train.finetune import finetune
 from edgexfer.train.prune import latency_table
 from edgexfer.train.prune.goal import Goal
 from edgexfer.train.prune.groups import channel_groups
-from edgexfer.train.prune.narrow import remove_channels
+from edgexfer.train.prune.moments import Moments
 from edgexfer.train.prune.narrow_onnx import narrow_onnx
 from edgexfer.train.prune.prune import prune
 from edgexfer.train.prune.recover import epochs_learned, recover, recovery
+from edgexfer.train.prune.remove import remove_channels
 from edgexfer.train.prune.stand_ins import Engine, Engines, Timed
 from edgexfer.train.quantize.learning_images import images_again
 from edgexfer.train.settings import FinetuneSettings
@@ -102,7 +103,11 @@ def test_a_cut_file_computes_what_the_network_without_these_channels_does(export
     groups = channel_groups(network.network, example_for(exports.run, network))
     widths = np.array([max(8, group.width // 2) for group in groups])
     model = narrow_onnx(to_onnx(exports.run, network, X86, quantized=False), groups, widths)
-    nothing = {name: torch.zeros(group.width) for group in groups for name in group.readers}
+    nothing = {
+        name: Moments(torch.zeros(group.width).double(), torch.eye(group.width).double())
+        for group in groups
+        for name in group.readers
+    }
     remove_channels(network.network, groups, [torch.arange(int(width)) for width in widths], nothing)
     pixels = exports.ort.bundle.references()[0]
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -17,14 +17,19 @@ from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.prune.choose_channels import BLOCK, best_channels, choose_widths
 from edgexfer.train.prune.cost import Cost, Term, counted
 from edgexfer.train.prune.groups import Group, channel_groups
-from edgexfer.train.prune.importance import importances, input_means
+from edgexfer.train.prune.importance import importances, sensitivities
 from edgexfer.train.prune.latency_table import drawn_widths, fit_table
-from edgexfer.train.prune.narrow import narrow_to, remove_channels
-from tests.train.tiny import CACHE, IDS, TRAIN
+from edgexfer.train.prune.moments import Moments, input_moments
+from edgexfer.train.prune.narrow import narrow_to
+from edgexfer.train.prune.remove import remove_channels
+from tests.train.pictures import cache_of
+from tests.train.tiny import CACHE, TRAIN
 
 pytestmark = pytest.mark.train
 
 EXAMPLE = torch.zeros(1, 3, 16, 16)
+NOISE = cache_of(list(np.random.default_rng(0).integers(0, 256, (2048, 16, 16, 3), np.uint8)))
+ROWS = np.arange(2048)
 
 
 class Residual(nn.Module):
@@ -55,6 +60,16 @@ def all_but(group: Group, gone: list[int]) -> Tensor:
     return torch.tensor([channel for channel in range(group.width) if channel not in gone])
 
 
+def off(found: Tensor, wanted: Tensor) -> float:
+    return (found - wanted).square().mean().item()
+
+
+def worth_of(network: DeployNetwork) -> list[Tensor]:
+    groups = channel_groups(network.network, EXAMPLE)
+    moments = input_moments(network, groups, NOISE, ROWS)
+    return importances(network, groups, moments, sensitivities(network, groups, NOISE, ROWS))
+
+
 def test_what_an_add_or_a_depthwise_layer_ties_is_one_group_and_the_classifier_in_none(network: DeployNetwork) -> None:
     assert channel_groups(network.network, EXAMPLE) == (
         Group("stem", 32, ("stem", "project"), ("expand", "head")),
@@ -79,9 +94,9 @@ def test_channels_that_never_change_are_removed_without_a_trace(network: DeployN
         inner.head.weight[8:40] = 0
     pixels = torch.from_numpy(CACHE[TRAIN]).permute(0, 3, 1, 2)
     before = network(pixels)
-    means = input_means(network, groups, CACHE, TRAIN)
+    moments = input_moments(network, groups, CACHE, TRAIN)
     kept = [torch.arange(32), all_but(groups[1], list(range(16))), all_but(groups[2], list(range(8, 40)))]
-    remove_channels(inner, groups, kept, means)
+    remove_channels(inner, groups, kept, moments)
     assert [tuple(layer.weight.shape[:2]) for layer in (inner.expand, inner.depthwise, inner.project, inner.head)] == [
         (80, 32), (80, 1), (32, 80), (32, 32),
     ]  # fmt: skip
@@ -91,7 +106,7 @@ def test_channels_that_never_change_are_removed_without_a_trace(network: DeployN
 def test_a_network_becomes_as_narrow_as_the_weights_it_is_given(network: DeployNetwork) -> None:
     full, groups = copy.deepcopy(network), channel_groups(network.network, EXAMPLE)
     kept = [torch.arange(0, group.width, 2) for group in groups]
-    remove_channels(network.network, groups, kept, input_means(network, groups, CACHE, TRAIN))
+    remove_channels(network.network, groups, kept, input_moments(network, groups, CACHE, TRAIN))
     narrow_to(full, network.state_dict())
     full.load_state_dict(network.state_dict())
     pixels = torch.from_numpy(CACHE[TRAIN[:2]]).permute(0, 3, 1, 2)
@@ -102,26 +117,77 @@ def test_a_network_becomes_as_narrow_as_the_weights_it_is_given(network: DeployN
         full.load_state_dict(wrong)
 
 
-def test_importance_is_the_squared_slope_of_the_loss_along_the_channel(network: DeployNetwork) -> None:
+def test_what_the_others_can_tell_of_removed_channels_is_kept(network: DeployNetwork) -> None:
     groups = channel_groups(network.network, EXAMPLE)
-    means = input_means(network, groups, CACHE, TRAIN)
-    found = importances(network, groups, means, CACHE, IDS, TRAIN[:8])
-    assert [len(worth) for worth in found] == [32, 96, 64]
-    inner, pixels = network.network, torch.from_numpy(CACHE[TRAIN[:8]]).permute(0, 3, 1, 2)
+    inner = network.network
     assert isinstance(inner, Residual)
-    # A gate between a channel (1) and its mean (0) in front of the classifier.
-    gate = torch.ones(64, requires_grad=True)
-    hook = inner.classifier.register_forward_pre_hook(
-        lambda _, args: (means["classifier"] + gate * (args[0] - means["classifier"]),)
-    )
-    nn.functional.cross_entropy(network(pixels), torch.from_numpy(IDS[TRAIN[:8]])).backward()
-    hook.remove()
-    assert gate.grad is not None
-    torch.testing.assert_close(found[2], gate.grad.double() ** 2, rtol=1e-3, atol=1e-9)
     with torch.no_grad():
-        inner.depthwise.weight[3] = 0
-    dead = importances(network, groups, input_means(network, groups, CACHE, TRAIN), CACHE, IDS, TRAIN[:8])[1]
-    assert dead[3] < 1e-9 * dead.max()
+        for layer in (inner.expand, inner.depthwise):  # twins, half as strong
+            layer.weight[:16] = layer.weight[16:32]
+            layer.bias[:16] = layer.bias[16:32]  # type: ignore[index]
+        inner.depthwise.weight[:16] *= 0.5
+        inner.depthwise.bias[:16] *= 0.5  # type: ignore[index]
+    pixels = torch.from_numpy(CACHE[TRAIN]).permute(0, 3, 1, 2)
+    before = network(pixels)
+    moments = input_moments(network, groups, CACHE, TRAIN)
+    kept = [torch.arange(32), all_but(groups[1], list(range(16))), torch.arange(64)]
+    told, means_alone = copy.deepcopy(network), copy.deepcopy(network)
+    remove_channels(told.network, groups, kept, moments)
+    apart = {name: Moments(one.mean, torch.diag(one.covariance.diagonal())) for name, one in moments.items()}
+    remove_channels(means_alone.network, groups, kept, apart)
+    assert off(told(pixels), before) < 0.05 * off(means_alone(pixels), before)
+
+
+def test_of_twins_one_is_worth_nothing_and_the_other_what_both_were(network: DeployNetwork) -> None:
+    groups = channel_groups(network.network, EXAMPLE)
+    widths = {name: group.width for group in groups for name in group.readers}
+    moments = {name: Moments(torch.zeros(n).double(), torch.eye(n).double()) for name, n in widths.items()}
+    listens = {"expand": torch.eye(96).double(), "project": torch.eye(32).double(), "head": torch.eye(64).double()}
+    listens["classifier"] = torch.eye(2).double()
+    covariance = moments["classifier"].covariance
+    covariance[0, 1] = covariance[1, 0] = 1 - 1e-6
+    covariance[2, 2] = 1e-12
+    worth = importances(network, groups, moments, listens)[2]
+    weight = network.network.get_submodule("classifier").weight.double()  # type: ignore[operator]
+    alone = weight.square().sum(0)
+    torch.testing.assert_close(worth[3:].topk(40).values, alone[3:].topk(40).values)
+    assert worth[2] < 1e-6 * worth.median()
+    assert min(worth[0], worth[1]) < 1e-3 * worth.median()
+    both = (weight[:, 0] + weight[:, 1]).square().sum()
+    assert max(worth[0], worth[1]).item() == pytest.approx(both.item(), rel=1e-3)
+
+
+def test_importance_is_how_far_the_logits_move(network: DeployNetwork) -> None:
+    groups = channel_groups(network.network, EXAMPLE)
+    worth = worth_of(network)[2]
+    kept = torch.sort(worth.topk(48).indices).values
+    pixels = torch.from_numpy(NOISE[ROWS]).permute(0, 3, 1, 2)
+    before = network(pixels)
+    moments = input_moments(network, groups, NOISE, ROWS)
+    remove_channels(network.network, groups, [torch.arange(32), torch.arange(96), kept], moments)
+    moved = network(pixels) - before
+    moved = moved - moved.mean(1, keepdim=True)
+    told = worth.sum() - worth[kept].sum()
+    assert told.item() == pytest.approx(moved.square().sum(1).mean().item(), rel=0.3)
+
+
+def test_importance_takes_layers_that_are_added_to_in_place_and_wide_kernels() -> None:
+    torch.manual_seed(0)
+
+    class InPlace(Residual):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.Conv2d(96, 32, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x).relu()
+            y = self.project(self.depthwise(self.expand(x).relu()).relu())
+            y += x
+            return self.classifier(self.head(y).relu().mean((2, 3)))
+
+    worth = worth_of(DeployNetwork(InPlace(), 1 / 64, 128).eval())
+    assert [len(one) for one in worth] == [32, 96, 64]
+    assert all((one > 0).all() for one in worth)
 
 
 def test_counting_agrees_with_pytorchs_own(network: DeployNetwork) -> None:
@@ -130,7 +196,7 @@ def test_counting_agrees_with_pytorchs_own(network: DeployNetwork) -> None:
     for step in (1, 2):
         kept = [torch.arange(0, group.width, step) for group in groups]
         narrow = copy.deepcopy(network)
-        remove_channels(narrow.network, groups, kept, input_means(network, groups, CACHE, TRAIN))
+        remove_channels(narrow.network, groups, kept, input_moments(network, groups, CACHE, TRAIN))
         widths = np.array([len(channels) for channels in kept])
         with FlopCounterMode(display=False) as flops, torch.no_grad():
             narrow.network(EXAMPLE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from edgexfer.core.layer_times import LayerTime
 
 PROFILED = {"PERF_COUNT": "YES"}
 """What a network must be compiled with, to be asked."""
+_NUMBERED = re.compile(r"([A-Za-z]+)_\d+")
 _UNCOUNTED = 5  # calls until caches and branch predictors have settled
 
 
@@ -38,9 +42,21 @@ def time_network(compiled: Any, pixels: NDArray[np.uint8], calls: int) -> tuple[
                 samples.setdefault(layer.node_name, []).append(round(layer.real_time.total_seconds() * 1e9))
     nodes = {node.get_friendly_name(): node for node in compiled.get_runtime_model().get_ops()}
     return tuple(
-        LayerTime(name, _elements(nodes[name], "input"), _elements(nodes[name], "output"), tuple(ns))
-        for name, ns in samples.items()
+        LayerTime(steady, _elements(nodes[name], "input"), _elements(nodes[name], "output"), tuple(ns))
+        for steady, (name, ns) in zip(_steady(samples), samples.items(), strict=True)
     )
+
+
+def _steady(names: Iterable[str]) -> Iterator[str]:
+    """Yields names that are the same whenever the network is compiled.
+
+    What OpenVINO adds it calls by its kind and a number that goes on through the process.
+    """
+    seen: Counter[str] = Counter()
+    for name in names:
+        kind = _NUMBERED.fullmatch(name)
+        seen[kind[1] if kind else ""] += 1
+        yield f"{kind[1]}_{seen[kind[1]]}" if kind else name
 
 
 def _elements(node: Any, side: str) -> int:

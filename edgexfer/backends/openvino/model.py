@@ -42,7 +42,8 @@ def mark_pixels_as_quantized(model: Any) -> None:
     """Puts a FakeQuantize where the pixels are dequantized, in place.
 
     OpenVINO's low-precision pass knows quantized activations by that operator alone: behind an input it takes Convert,
-    Subtract and Multiply for arithmetic, and computes the first convolution in float. It is gone when it is compiled.
+    Subtract and Multiply for arithmetic, and computes the first convolution in float. It is gone when it is compiled,
+    or moves bytes where the first convolution wants them laid out otherwise (AMX).
     """
     from openvino import opset13
 

@@ -7,6 +7,7 @@ Importance lost per unit of cost saved decides, as in Shen et al., "Structural P
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +38,7 @@ def choose_widths(importances: Sequence[Tensor], cost: Cost, aim: float, *, bloc
     """
     lost = [np.cumsum(np.concatenate([[0.0], np.sort(worth.numpy())])) for worth in importances]
     full = np.array([len(worth) for worth in importances], np.int64)
-    least = np.maximum(block, (np.ceil(full * _LEAST_LEFT / block) * block).astype(np.int64))
+    least = np.array([least_width(width, block) for width in full], np.int64)
     widths = full.copy()
     now = cost.of(widths)
     saved = [_saved(cost, widths, group, block, least) for group in range(len(full))]
@@ -59,6 +60,11 @@ def choose_widths(importances: Sequence[Tensor], cost: Cost, aim: float, *, bloc
         now -= gain
         saved = [_saved(cost, widths, other, block, least) for other in range(len(full))]
     return widths
+
+
+def least_width(width: int, block: int = BLOCK) -> int:
+    """Returns how many channels of a group stay at least, in one call."""
+    return max(block, math.ceil(width * _LEAST_LEFT / block) * block)
 
 
 def best_channels(importances: Sequence[Tensor], widths: Widths) -> list[Tensor]:

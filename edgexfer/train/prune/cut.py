@@ -17,8 +17,9 @@ from edgexfer.train.prune.aim import Aim
 from edgexfer.train.prune.choose_channels import best_channels
 from edgexfer.train.prune.cost import Widths
 from edgexfer.train.prune.groups import Group
-from edgexfer.train.prune.importance import importances, input_means
-from edgexfer.train.prune.narrow import remove_channels
+from edgexfer.train.prune.importance import importances, sensitivities
+from edgexfer.train.prune.moments import input_moments
+from edgexfer.train.prune.remove import remove_channels
 from edgexfer.train.prune.stand_ins import Timed
 
 
@@ -89,12 +90,13 @@ def cut(before: Narrowed, aim: Aim, ratio: float, images: Prepared, seen: NDArra
     """
     network, groups = before.network, before.groups
     network.to(device)
-    means = input_means(network, groups, images.cache, seen)
-    worth = importances(network, groups, means, images.cache, images.class_ids, seen)
+    moments = input_moments(network, groups, images.cache, seen)
+    listens = sensitivities(network, groups, images.cache, seen)
     network.cpu()
+    worth = importances(network, groups, moments, listens)
     widths, timed = aim.at(ratio, worth)
     stays = best_channels(worth, widths)
-    remove_channels(network.network, groups, stays, means)
+    remove_channels(network.network, groups, stays, moments)
     kept = tuple(had[channels] for had, channels in zip(before.kept, stays, strict=True))
     now = tuple(replace(group, width=int(width)) for group, width in zip(groups, widths, strict=True))
     return Narrowed(network, now, kept, timed, aim.slope)

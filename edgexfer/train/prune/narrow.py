@@ -1,57 +1,17 @@
-"""The network without some of its channels, and a network as narrow as the weights that it shall hold."""
+"""Narrow: a network as narrow as the weights that it shall hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:  # opening a checkpoint needs no dependency graph
-    from edgexfer.train.prune.groups import Group
-
-
-@torch.no_grad()
-def remove_channels(
-    network: nn.Module, groups: Sequence[Group], kept: Sequence[Tensor], means: Mapping[str, Tensor]
-) -> None:
-    """Removes channels in place. What a reader had of them on average goes into its bias.
-
-    That is mean replacement (Evci et al., "Mean Replacement Pruning", 2018): exact for what is constant in a channel,
-    and free on the device; of a reader with a padded kernel it is a little off at the border.
-
-    Args:
-        network: in deploy form.
-        groups: all of them.
-        kept: for each group the channels that stay, int64, ascending.
-        means: for each reader the mean of each channel that enters it, float32 [channels].
-    """
-    for group, stays in zip(groups, kept, strict=True):
-        gone = torch.ones(group.width, dtype=torch.bool)
-        gone[stays] = False
-        for name in group.readers if gone.any() else ():
-            reader = layer_at(network, name)
-            if reader.bias is not None:
-                weight = over_kernel(reader.weight)
-                reader.bias.add_(weight[:, gone] @ means[name].to(weight)[gone])
-    for group, stays in zip(groups, kept, strict=True):
-        for name in group.writers:
-            writer = layer_at(network, name)
-            _give(writer, writer.weight[stays], None if writer.bias is None else writer.bias[stays])
-        for name in group.readers:
-            reader = layer_at(network, name)
-            _give(reader, reader.weight[:, stays], reader.bias)
 
 
 def layer_at(network: nn.Module, name: str) -> nn.Conv2d | nn.Linear:
     """Returns the layer of this name."""
     return cast("nn.Conv2d | nn.Linear", network.get_submodule(name))
-
-
-def over_kernel(weight: Tensor) -> Tensor:
-    """Returns weights summed over the kernel, [outputs, inputs]."""
-    return weight.flatten(2).sum(2) if weight.ndim > 2 else weight
 
 
 def narrow_to(network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -69,10 +29,11 @@ def narrow_to(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         narrower = all(given <= had for given, had in zip(weight.shape[:2], own[:2], strict=True))
         if weight.shape != own and weight.ndim == len(own) and weight.shape[2:] == own[2:] and narrower:
             bias = None if layer.bias is None else torch.empty(weight.shape[0])
-            _give(layer, torch.empty(weight.shape), bias)
+            give_weights(layer, torch.empty(weight.shape), bias)
 
 
-def _give(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
+def give_weights(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
+    """Puts other weights into a layer, of as many channels as they have; None keeps the bias."""
     layer.weight = nn.Parameter(weight.detach().clone())
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone())

@@ -1,7 +1,7 @@
 """prune: a float Checkpoint -> a narrower float Checkpoint, by way of points that each lost a little more (walk.py).
 
 `pruning` in the checkpoint's manifest: goal, measure, ratio, target, precision and engine (None where nothing was
-timed), parent (digest), block, epochs, learning_rate (of a point that is near, recover.py takes a third), distillation,
+timed), parent (digest), block, epochs, learning_rate (of a point that is near, recover.py takes a tenth), distillation,
 removed ({group: [channels before, after]}), images (digests of those that importance was measured on), input_size
 ([before, now], pixels), and points: {"ratio", "input_size", "params", "macs", "size_bytes", "latency": {"ratio", "low",
 "high", "latency_ms", "full_ms"}, "metrics": {split: {"images", "right"}}, "epochs"}, the whole network first, then with

@@ -1,10 +1,9 @@
 """Recover: a network that has just lost channels learns again to answer as the unpruned one does.
 
 Distillation from the unpruned float network: its answers (Hinton et al. 2015), and its features in the channels that
-were kept (features.py). Labels are not learned from: what is left after mean replacement is close to the unpruned
-network, and they lead away (docs/log.md). Only the training split is learned from;
-the epoch that is closest to it on the validation images stays. It ends where no epoch comes closer any more, at once
-where nothing was lost.
+were kept (features.py). Labels are not learned from: what remove.py leaves is close to the unpruned network, and they
+lead away (docs/log.md). Only the training split is learned from; the epoch that is closest to it on the validation
+images stays. It ends where no epoch comes closer any more, at once where nothing was lost.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _MOST_EPOCHS = 40
 _PATIENCE = 3  # epochs, or a quarter of them all: the rate still rises in the first tenth
 _LEARNING_RATE = 3e-4
 _NEAR = 0.03  # from the teacher's answers, KL: from here the full rate leads away (docs/log.md)
-_RATE_NEAR = 1 / 3
+_RATE_NEAR = 0.1
 _DISTILLATION = 1.0
 
 
