@@ -117,6 +117,17 @@ def test_a_network_becomes_as_narrow_as_the_weights_it_is_given(network: DeployN
         full.load_state_dict(wrong)
 
 
+def test_moments_of_channels_far_from_zero_are_exact(network: DeployNetwork) -> None:
+    groups = channel_groups(network.network, EXAMPLE)
+    near = input_moments(network, groups, NOISE, ROWS[:256])["project"]
+    inner = network.network
+    assert isinstance(inner, Residual)
+    inner.depthwise.register_forward_hook(lambda _, __, output: output.relu() + 1000)
+    far = input_moments(network, groups, NOISE, ROWS[:256])["project"]
+    torch.testing.assert_close(far.mean, near.mean + 1000, rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(far.covariance, near.covariance, rtol=1e-2, atol=1e-4)
+
+
 def test_what_the_others_can_tell_of_removed_channels_is_kept(network: DeployNetwork) -> None:
     groups = channel_groups(network.network, EXAMPLE)
     inner = network.network

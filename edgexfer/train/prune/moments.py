@@ -50,6 +50,7 @@ def input_moments(
         rows: images of the training split.
     """
     sums: dict[str, Tensor] = {}
+    origins: dict[str, Tensor] = {}  # near the means: squares of what is far from zero would hide how it varies
     chance = torch.Generator().manual_seed(0)
 
     def add(name: str, entering: Tensor) -> None:
@@ -57,6 +58,7 @@ def input_moments(
         if places.shape[1] > _PLACES:
             places = places[:, torch.randperm(places.shape[1], generator=chance)[:_PLACES]]
         seen = places.flatten(0, 1)
+        seen = seen - origins.setdefault(name, seen.mean(0))
         seen = torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
         products = (seen.T @ seen).double().cpu()
         sums[name] = sums[name] + products if name in sums else products
@@ -71,7 +73,7 @@ def input_moments(
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: _moments(total) for name, total in sums.items()}
+    return {name: _moments(total, origins[name].to(total)) for name, total in sums.items()}
 
 
 def told_by(moments: Moments, some: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,11 +92,12 @@ def told_by(moments: Moments, some: Tensor, others: Tensor) -> tuple[Tensor, Ten
     return slope, mean[others] - slope @ mean[some]
 
 
-def _moments(products: Tensor) -> Moments:
-    """Takes the sums of products of channels, of which the last one is 1 everywhere."""
+def _moments(products: Tensor, origin: Tensor) -> Moments:
+    """Takes the sums of products of channels counted from `origin`, a last one added that is 1 everywhere."""
     places = products[-1, -1]
-    mean = products[:-1, -1] / places
-    covariance = products[:-1, :-1] / places - mean[:, None] * mean
+    off = products[:-1, -1] / places
+    mean = origin + off
+    covariance = products[:-1, :-1] / places - off[:, None] * off
     ridge = max(_RIDGE, _RIDGE_OF_FEW * len(mean) / float(places))
     noise = ridge * covariance.diagonal()
     least = (1e-6 * noise.mean()).clamp_min(1e-12)  # channels may be dead, all of them even
