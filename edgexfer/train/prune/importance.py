@@ -51,13 +51,13 @@ def sensitivities(
         products = (by_output @ by_output.T).double().cpu()
         sums[name] = sums[name] + products if name in sums else products
 
-    names = {name for group in groups for name in group.readers}
-    # On the output itself: where the network adds to it in place, a hook on the module would be refused.
+    def listen(name: str, output: Tensor) -> None:
+        # On the output itself: where the network adds to it in place, a hook on the module would be refused.
+        output.register_hook(lambda slope: add(name, slope))
+
     hooks = [
-        network.network.get_submodule(name).register_forward_hook(
-            lambda _, __, output, name=name: output.register_hook(lambda slope: add(name, slope)) and None
-        )
-        for name in names
+        network.network.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: listen(name, output))
+        for name in {name for group in groups for name in group.readers}
     ]
     network.eval()
     device = next(network.parameters()).device
