@@ -38,6 +38,7 @@ from parts.machine import machine_line, use_cores, versions_of
 from edgexfer import load
 from edgexfer.backends import missing_here
 from edgexfer.core.bundle import Bundle, open_bundle
+from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.target import load_calibration, load_target
 from edgexfer.flow.demo import write_digits
 from edgexfer.flow.export import export
@@ -62,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = open_checkpoint(arguments.run or _digits_run(Path(folder)))
         bundles = [open_bundle(one) for one in arguments.bundle] or [_int8_bundle(checkpoint, Path(folder))]
-        images = _Images(checkpoint, bundles[0])
+        images = _Images(checkpoint, bundles)
         files = _peers(checkpoint, images.calibration, Path(folder))
         for count in threads:
             measure(bundles, files, images, count, arguments.seconds)
@@ -71,19 +72,25 @@ def main() -> None:
 
 
 class _Images:
-    """Pixels of the calibration images, of those held out, and the classes of the latter."""
+    """Pixels of the calibration images, of those held out as each bundle takes them, and the classes of the latter."""
 
-    def __init__(self, checkpoint: Checkpoint, bundle: Bundle) -> None:
-        train = calibration_rows(checkpoint.rows, load_calibration(bundle.target.calibration))
+    def __init__(self, checkpoint: Checkpoint, bundles: list[Bundle]) -> None:
+        train = calibration_rows(checkpoint.rows, load_calibration(bundles[0].target.calibration))
         held_out = [i for i, row in enumerate(checkpoint.rows) if row.split == "test"]
         held_out = held_out or [i for i, row in enumerate(checkpoint.rows) if row.split == "val"]
         root = dataset_of(checkpoint, None).root
-        with PixelCache(len(checkpoint.rows), checkpoint.preprocess) as cache:
-            cache.fill([root / row.path for row in checkpoint.rows])
-            pixels, self.pixels = cache[train], cache[held_out]
+        self.pixels: dict[Preprocess, NDArray[np.uint8]] = {}  # a pruned bundle may take smaller ones
+        for preprocess in {checkpoint.preprocess, *(bundle.preprocess for bundle in bundles)}:
+            with PixelCache(len(checkpoint.rows), preprocess) as cache:
+                cache.fill([root / row.path for row in checkpoint.rows])
+                self.pixels[preprocess] = cache[held_out]
+                if preprocess == checkpoint.preprocess:
+                    pixels = cache[train]
         self.truth = np.array([checkpoint.labels.index(checkpoint.rows[i].label) for i in held_out])
         network = checkpoint.float_network()
-        self.calibration, self.planes = planes_of(network, pixels), planes_of(network, self.pixels)
+        self.calibration, self.planes = (
+            planes_of(network, one) for one in (pixels, self.pixels[checkpoint.preprocess])
+        )
 
 
 def _peers(checkpoint: Checkpoint, calibration: NDArray[np.float32], folder: Path) -> dict[str, Path]:
@@ -105,7 +112,7 @@ def measure(bundles: list[Bundle], files: dict[str, Path], images: _Images, thre
         for engine, name in (("ort", "ONNX Runtime"), ("openvino", "OpenVINO")):
             if missing_here(engine) is None:
                 title = f"{bundle.folder.name}, {name}"
-                openers[title] = partial(_bundle_side, bundle, engine, threads, images.pixels)
+                openers[title] = partial(_bundle_side, bundle, engine, threads, images.pixels[bundle.preprocess])
     for title, file in files.items():
         opened = open_openvino if "OpenVINO" in title else open_onnxruntime
         openers[title] = partial(_file_side, opened, file, threads, images.planes)
