@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -79,18 +79,19 @@ class _Images:
         held_out = [i for i, row in enumerate(checkpoint.rows) if row.split == "test"]
         held_out = held_out or [i for i, row in enumerate(checkpoint.rows) if row.split == "val"]
         root = dataset_of(checkpoint, None).root
-        self.pixels: dict[Preprocess, NDArray[np.uint8]] = {}  # a pruned bundle may take smaller ones
-        for preprocess in {checkpoint.preprocess, *(bundle.preprocess for bundle in bundles)}:
-            with PixelCache(len(checkpoint.rows), preprocess) as cache:
-                cache.fill([root / row.path for row in checkpoint.rows])
-                self.pixels[preprocess] = cache[held_out]
-                if preprocess == checkpoint.preprocess:
-                    pixels = cache[train]
+
+        def pixels(rows: Sequence[int], preprocess: Preprocess) -> NDArray[np.uint8]:
+            with PixelCache(len(rows), preprocess) as cache:
+                cache.fill([root / checkpoint.rows[i].path for i in rows])
+                return cache[range(len(rows))]
+
+        own = checkpoint.preprocess
+        # A pruned bundle may take smaller ones.
+        self.pixels = {one: pixels(held_out, one) for one in {own, *(bundle.preprocess for bundle in bundles)}}
         self.truth = np.array([checkpoint.labels.index(checkpoint.rows[i].label) for i in held_out])
         network = checkpoint.float_network()
-        self.calibration, self.planes = (
-            planes_of(network, one) for one in (pixels, self.pixels[checkpoint.preprocess])
-        )
+        self.calibration = planes_of(network, pixels(train, own))
+        self.planes = planes_of(network, self.pixels[own])
 
 
 def _peers(checkpoint: Checkpoint, calibration: NDArray[np.float32], folder: Path) -> dict[str, Path]:

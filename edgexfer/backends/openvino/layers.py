@@ -54,9 +54,12 @@ def _steady(names: Iterable[str]) -> Iterator[str]:
     """
     seen: Counter[str] = Counter()
     for name in names:
-        kind = _NUMBERED.fullmatch(name)
-        seen[kind[1] if kind else ""] += 1
-        yield f"{kind[1]}_{seen[kind[1]]}" if kind else name
+        if (numbered := _NUMBERED.fullmatch(name)) is None:
+            yield name
+        else:
+            kind = numbered[1]
+            seen[kind] += 1
+            yield f"{kind}_{seen[kind]}"
 
 
 def _elements(node: Any, side: str) -> int:

@@ -49,7 +49,7 @@ def sensitivities(
     def add(name: str, slope: Tensor) -> None:
         by_output = slope.transpose(0, 1).flatten(1)
         products = (by_output @ by_output.T).double().cpu()
-        sums[name] = sums[name] + products if name in sums else products
+        sums[name] = sums.get(name, 0) + products
 
     def listen(name: str, output: Tensor) -> None:
         # On the output itself: where the network adds to it in place, a hook on the module would be refused.
@@ -109,7 +109,7 @@ def _as_heard(weight: Tensor, listens: Tensor) -> Tensor:
     """Returns weights so that the sum of squares over their rows is what logits move by, float64 [rows, channels]."""
     values, vectors = torch.linalg.eigh(listens)
     root = vectors * values.clamp_min(0).sqrt()
-    flat = weight.double().cpu().flatten(2) if weight.ndim > 2 else weight.double().cpu()[..., None]
+    flat = weight.double().cpu().reshape(*weight.shape[:2], -1)
     # Each place of a kernel is a row of its own: summed, those of an edge's kernel would be nothing.
     return torch.einsum("op,ock->pkc", root, flat).flatten(0, 1)
 
@@ -119,11 +119,12 @@ def _importance(heard: list[Tensor], precisions: list[Tensor]) -> Tensor:
     width = heard[0].shape[1]
     worth = torch.zeros(width, dtype=torch.float64)
     left = torch.arange(width)
+    least = least_width(width)
     at_a_time = max(1, round(width * _AT_A_TIME))
     highest = torch.zeros((), dtype=torch.float64)
     while True:
         missed = torch.stack([_missed(h, p) for h, p in zip(heard, precisions, strict=True)]).sum(0)
-        count = min(at_a_time, len(left) - least_width(width))
+        count = min(at_a_time, len(left) - least)
         if count <= 0:
             worth[left] = missed.clamp_min(highest)
             return worth

@@ -61,7 +61,7 @@ def input_moments(
         seen = seen - origins.setdefault(name, seen.mean(0))
         seen = torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
         products = (seen.T @ seen).double().cpu()
-        sums[name] = sums[name] + products if name in sums else products
+        sums[name] = sums.get(name, 0) + products
 
     names = {name for group in groups for name in group.readers}
     hooks = [
