@@ -148,9 +148,11 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 def _from_bytes(data: bytes, name: str, at_least: tuple[int, int] | None) -> Image.Image:
     image, parts = _opened(data, name)
-    if at_least is not None and isinstance(image, JpegImageFile):
-        height, width = at_least if parts.orientation < 5 else at_least[::-1]
-        image.draft(None, (width, height))
+    if isinstance(image, JpegImageFile):
+        image.decodermaxblock = len(parts.data)  # in one piece: each piece of 64 kB would make its decoder start anew
+        if at_least is not None:
+            height, width = at_least if parts.orientation < 5 else at_least[::-1]
+            image.draft(None, (width, height))
     return _finish(image, name, parts.orientation)
 
 
