@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from edgexfer.core.bundle import open_bundle
 from edgexfer.core.engine_choice import read_choice
+from edgexfer.core.engines import check_engine, key_of
 from edgexfer.core.errors import ArtifactError
 from edgexfer.gate.judge.baseline import read_baseline
 from tests.bundles import make_bundle
@@ -139,9 +141,25 @@ def _bundle(folder: Path, shared: Path) -> None:
     make_bundle(folder / "made.edgx", backend="fake", options={"latency_ms": 0.5})
 
 
+def _two_engines(folder: Path, shared: Path) -> None:
+    del shared
+    make_bundle(folder / "made.edgx", backend="ort", rivals=("openvino",))
+
+
 def _sound_build(folder: Path) -> None:
     bundle = open_bundle(folder / "made.edgx")
     read_choice(bundle)
+    for manifest in bundle.folder.glob("engines/[!.]*/manifest.json"):
+        key = key_of(json.loads(manifest.read_bytes()))
+        assert key is not None, manifest
+        assert check_engine(bundle, key) is not None, manifest
+
+
+def _built(folder: Path) -> object:
+    bundle = open_bundle(folder / "made.edgx")
+    choice = read_choice(bundle)
+    engines = sorted(path.parent.name for path in bundle.folder.glob("engines/*/manifest.json"))
+    return bundle.digest, choice and choice.considered, engines
 
 
 def _accept(folder: Path, shared: Path) -> list[str]:
@@ -176,10 +194,10 @@ VERBS = {
         ),
         Verb(
             "build",
-            _bundle,
+            _two_engines,
             lambda folder, _: ["build", str(folder / "made.edgx")],
             _sound_build,
-            lambda folder: open_bundle(folder / "made.edgx").digest,
+            _built,
         ),
         Verb(
             "baseline accept",
