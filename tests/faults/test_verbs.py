@@ -42,7 +42,7 @@ def undisturbed(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole
     return whole(VERBS["finetune"], shared, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.8, 0.96], ids=lambda share: f"{share:.0%} of the way")
+@pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.8, 0.96, 0.999], ids=lambda share: f"{share:.0%} of the way")
 def test_a_fine_tuning_that_is_killed_ends_in_the_same_weights(
     shared: Path, undisturbed: Whole, tmp_path: Path, share: float
 ) -> None:
