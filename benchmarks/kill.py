@@ -1,6 +1,6 @@
 """Kills verbs of the command line, again and again, and looks whether what is promised of crashes holds.
 
-    python benchmarks/kill.py [--verb finetune --verb export] [--kills 50] [--every-point] [--seed 0]
+    python benchmarks/kill.py [--verb finetune --verb export] [--kills 50] [--every-point [--step 1]] [--seed 0]
 
 Each verb works on 20 pictures of 32 pixels, in a child of this process, which has loaded PyTorch already. It is killed
 by SIGKILL after a random share of the CPU time that it needs in all, or with --every-point before and after every call
@@ -59,8 +59,9 @@ def main() -> int:
 def _struck(verb: Verb, shared: Path, folder: Path, undisturbed: Whole, asked: argparse.Namespace) -> tuple[str, int]:
     chance = random.Random(asked.seed)
     seen: Counter[str] = Counter()
-    count = len(undisturbed.points) if asked.every_point else asked.kills
-    for number in range(count):
+    numbers = range(0, len(undisturbed.points), asked.step) if asked.every_point else range(asked.kills)
+    count = len(numbers)
+    for number in numbers:
         moment = chance.uniform(0, undisturbed.cpu_s)
         began = time.monotonic()
         place = folder / str(number)
@@ -72,8 +73,12 @@ def _struck(verb: Verb, shared: Path, folder: Path, undisturbed: Whole, asked: a
         except Exception as error:  # noqa: BLE001 - it is counted and shown, and the next kill comes
             came, where = "BROKEN", f"{number}: {error}"
         seen[came] += 1
-        print(f"{verb.name} {number + 1}/{count} at {where}: {came}, {time.monotonic() - began:.0f} s", flush=True)
-    how = "every rename and flush" if asked.every_point else "random moments"
+        print(
+            f"{verb.name} {seen.total()} of {count}, {number}, at {where}: {came}, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+    every = "every rename and flush" if asked.step == 1 else f"renames and flushes, every {asked.step}th of them"
+    how = every if asked.every_point else "random moments"
     kinds = [str(seen[kind]) for kind in ("had ended", "resumed", "began anew", "BROKEN")]
     return f"| {verb.name} | {how} | {count} | {' | '.join(kinds)} |", seen["BROKEN"]
 
@@ -83,6 +88,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--verb", action="append", choices=sorted(VERBS), help="by default finetune and export")
     parser.add_argument("--kills", type=int, default=50, help="random ones of each verb")
     parser.add_argument("--every-point", action="store_true", help="at every rename and flush, not at random")
+    parser.add_argument("--step", type=int, default=1, help="with --every-point: at every n-th of them alone")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     asked = parser.parse_args()
     asked.verb = asked.verb or ["finetune", "export"]

@@ -109,7 +109,7 @@ def compress(
         made = stage(floats, profile, place, epochs=epochs, **learning)
         if accuracy_control and not profile.allows(_loss(made.manifest, "val")):
             made = hold_accuracy(made, floats, profile, data=data, progress=moved)
-    print_control(made.folder)
+    print_control(made.folder, made.manifest)
     print_pruning(made.manifest.get("pruning"))
     print_sparsity(made.manifest.get("sparsity"))
     print_checkpoint(made.folder, made.manifest)

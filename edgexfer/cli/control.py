@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgexfer.cli import show
 
 
-def print_control(folder: Path) -> None:
+def print_control(folder: Path, manifest: dict[str, Any]) -> None:
     """Prints what `control.json` of a checkpoint or a bundle says; nothing where there is none."""
     from edgexfer.core.control import read_control
 
-    control = read_control(folder)
+    control = read_control(folder, manifest)
     if control is None:
         return
     right = ("float layers", "top-1", "change", "lost", "won", "changed", "MB")

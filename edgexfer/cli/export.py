@@ -194,7 +194,7 @@ def print_exported(made: Exported) -> None:
     """Prints what pruning cost and accuracy control tried, the table of precisions, what was decided, what to know."""
     print_pruning(made.bundle.manifest.get("provenance", {}).get("pruning"))
     print_sparsity(made.bundle.manifest.get("sparsity"), made.bundle.target.name)
-    print_control(made.bundle.folder)
+    print_control(made.bundle.folder, made.bundle.manifest)
     print_measured(made.measured)
     if made.devices:
         print_devices(made.devices)

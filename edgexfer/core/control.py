@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.versioned import read_versioned
+from edgexfer.core.manifest import read_if_listed
+from edgexfer.core.versioned import parse_versioned
 
 CONTROL = "control.json"
 FORMAT_VERSION = 1
@@ -96,17 +97,28 @@ class Control:
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def read_control(folder: Path) -> Control | None:
+def read_control(folder: Path, manifest: dict[str, Any]) -> Control | None:
     """Reads `control.json` of a checkpoint or a bundle; None where nothing had to be tried.
+
+    Args:
+        folder: of the artifact.
+        manifest: of the artifact, checked.
 
     Raises:
         ArtifactError: not JSON, of another format_version, or a record that does not fit.
     """
-    path = folder / CONTROL
-    if not path.is_file():
-        return None
+    raw = read_if_listed(folder, manifest, CONTROL)
+    return None if raw is None else parse_control(raw, folder / CONTROL)
+
+
+def parse_control(raw: bytes, path: Path) -> Control | None:
+    """Reads the content of `control.json`, which lies at `path`; None where no attempt is in it.
+
+    Raises:
+        ArtifactError: as `read_control`.
+    """
     mend = "export again with `edgexfer export RUN --target NAME`"
-    content = read_versioned(path, FORMAT_VERSION, mend)
+    content = parse_versioned(raw, path, FORMAT_VERSION, mend)
     try:
         attempts = tuple(_attempt(item) for item in content["attempts"])
         chosen = content["chosen"]

@@ -98,6 +98,15 @@ def read_listed(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
     return _check_file(folder, name, manifest["files"][name], manifest["kind"], read=True) or b""
 
 
+def read_if_listed(folder: Path, manifest: dict[str, Any], name: str) -> bytes | None:
+    """Returns what `read_listed` does; None where the manifest lists no such file.
+
+    Raises:
+        ArtifactError: as `read_listed`.
+    """
+    return read_listed(folder, manifest, name) if name in manifest["files"] else None
+
+
 def parse_manifest(raw: bytes, where: Path, kind: Kind) -> dict[str, Any]:
     """Reads the bytes of a manifest, whose digest and spelling are checked; the files that it lists are not.
 

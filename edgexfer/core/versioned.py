@@ -20,8 +20,23 @@ def read_versioned(path: Path, format_version: int, mend: str) -> dict[str, Any]
     Raises:
         ArtifactError: not JSON, or of another format_version.
     """
+    return parse_versioned(path.read_bytes(), path, format_version, mend)
+
+
+def parse_versioned(raw: bytes, path: Path, format_version: int, mend: str) -> dict[str, Any]:
+    """Reads the content of such a file.
+
+    Args:
+        raw: the content.
+        path: where it was read, for errors.
+        format_version: what is expected.
+        mend: what makes the file again, for the error's hint.
+
+    Raises:
+        ArtifactError: not JSON, or of another format_version.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}", mend) from error
     version = content.get("format_version") if isinstance(content, dict) else None

@@ -186,7 +186,7 @@ def _evaluations(
     if data is not None:
         found = {name: evaluate(bundle.at(name), data, backend=backend, partial=partial) for name in candidates.ready}
         return found, list(next(iter(found.values())).warnings)
-    known = {record.precision: record.evaluation for record in read_measured(bundle.folder)}
+    known = {record.precision: record.evaluation for record in read_measured(bundle)}
     found = {name: known[name] for name in candidates.ready if name in known}
     if len({tuple(image.sha256 for image in evaluation.images) for evaluation in found.values()}) > 1:
         raise DataError(

@@ -144,7 +144,7 @@ def _most_precise(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> Eval
     images = {image.sha256 for image in evaluations[bundle.precision].images}
     known = {
         record.precision: record.evaluation
-        for record in read_measured(bundle.folder)
+        for record in read_measured(bundle)
         if {image.sha256 for image in record.evaluation.images} == images
     }
     found = {**known, **evaluations}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from edgexfer.cli.compress import default_out
 from edgexfer.core.control import CONTROL, Attempt, Control
+from edgexfer.core.manifest import write_manifest
 from edgexfer.core.target import load_target
 from tests.cli.runs import Made, figures, make_run, tried
 from tests.cli.terminal import Terminal, files_below
@@ -45,7 +47,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     def hold(made: Made, floats: object, target: Any, **options: Any) -> Made:
         seen.append({"held": made.folder, "opened": floats, "target": target, **options})
         (made.folder / CONTROL).write_text(TRIED.to_json(), encoding="utf-8")
-        return made
+        content = {name: value for name, value in made.manifest.items() if name not in ("files", "digest")}
+        return dataclasses.replace(made, manifest=write_manifest(made.folder, "checkpoint", content))
 
     monkeypatch.setattr(accuracy_control, "hold_accuracy", hold)
     monkeypatch.setattr(checkpoint, "open_checkpoint", lambda folder: f"opened {folder}")

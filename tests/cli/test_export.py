@@ -37,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     def export(run: Path, target: Any, out: Path, **options: Any) -> SimpleNamespace:
         seen.append({"run": run, "target": target, "out": out, **options})
         return SimpleNamespace(
-            bundle=SimpleNamespace(folder=out, target=target, manifest={}),
+            bundle=SimpleNamespace(folder=out, target=target, manifest={"files": {}}),
             measured=(),
             warnings=(),
             decision="it ships",

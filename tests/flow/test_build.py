@@ -208,7 +208,7 @@ def test_export_on_a_machine_with_tensorrt_measures_its_engines_and_ships_them(
     with load(made.bundle.folder) as classifier:
         assert classifier.bundle.precision == made.bundle.precision
     assert len(machine.builds) == 3  # the engines came along
-    assert [record.shipped for record in read_measured(made.bundle.folder)].count(True) == 1
+    assert [record.shipped for record in read_measured(made.bundle)].count(True) == 1
 
 
 @pytest.mark.parametrize("best", PRECISIONS)

@@ -117,7 +117,7 @@ def test_lint_finds_nothing(exports: Exports) -> None:
 def test_what_was_measured_is_kept(exports: Exports) -> None:
     tried = (["float32", "int8"], ["float16", "int8-depthwise-float16", "int8"])
     for made, names in zip(both(exports), tried, strict=True):
-        records = read_measured(made.bundle.folder)
+        records = read_measured(made.bundle)
         assert [record.precision for record in records] == names
         assert [record.shipped for record in records] == [name == "int8" for name in names]
         accuracy = made.bundle.manifest["accuracy"]
@@ -136,7 +136,7 @@ def test_what_was_measured_is_kept(exports: Exports) -> None:
 
 
 def test_the_latency_is_that_of_the_targets_own_engine(exports: Exports) -> None:
-    for record in read_measured(exports.ort.bundle.folder):
+    for record in read_measured(exports.ort.bundle):
         assert record.latency is not None
         assert len(record.latency.samples_ns["inference"]) >= 16  # eight blocks of two calls at the least
         assert record.latency.subject.precision == record.precision
@@ -146,7 +146,7 @@ def test_the_latency_is_that_of_the_targets_own_engine(exports: Exports) -> None
 def test_without_the_targets_engine_accuracy_is_simulated_and_marked_so(exports: Exports) -> None:
     made = exports.tensorrt
     assert made.bundle.manifest["simulated"] is True
-    for record in read_measured(made.bundle.folder):
+    for record in read_measured(made.bundle):
         assert record.latency is None
         assert record.evaluation.subject.simulated
         assert record.evaluation.subject.backend == "ort"

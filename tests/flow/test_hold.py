@@ -77,7 +77,7 @@ def test_every_8_bit_form_for_tensorrt_gets_the_layer_back_in_float(
     monkeypatch.setattr(accuracy_control, "_RANKED_ON", 4)
     jetson = load_target("jetson-orin-nano")
     tensorrt = flow.export(run_of(made), jetson, tmp_path / "x.edgx", precision="auto", epochs=0, device="cpu")
-    found = read_control(tensorrt.bundle.folder)
+    found = read_control(tensorrt.bundle.folder, tensorrt.bundle.manifest)
     assert found is not None
     assert not found.attempts[0].holds
     # TensorRT wants quantized inputs alone: the layer that reads the outlier is enough.
@@ -90,10 +90,10 @@ def test_every_8_bit_form_for_tensorrt_gets_the_layer_back_in_float(
 
 def test_bundle_and_checkpoint_tell_what_was_tried_on_validation_images(made: flow.Exported) -> None:
     assert "control.json" in made.bundle.manifest["files"]
-    found = read_control(made.bundle.folder)
+    found = read_control(made.bundle.folder, made.bundle.manifest)
     assert found is not None
     quantized = open_checkpoint(run_of(made).with_name("broken.int8-ort"))
-    assert found == read_control(quantized.folder)
+    assert found == read_control(quantized.folder, quantized.manifest)
     assert quantized.quantization is not None
     assert quantized.quantization["float_layers"] == [BEFORE, BEHIND]
     assert (found.images, found.max_drop) == (9, X86.max_drop)

@@ -60,7 +60,7 @@ def test_the_device_builds_judges_and_measures_and_keeps_the_bundle(
     assert device.error is None
     assert device.host == "device"
     assert made.bundle.manifest["simulated"] is False
-    records = read_measured(made.bundle.folder)
+    records = read_measured(made.bundle)
     assert [record.precision for record in records] == ["float32", "int8"]
     assert all(record.latency is not None for record in records)
     judged = {image.sha256 for image in exports.ort.measured[0].evaluation.images}

@@ -1,7 +1,7 @@
 """Every record besides manifest, network and references that edgexfer reads and a stranger may have written.
 
     python -m tests.hostile.records --mutations 20000
-    python -m tests.hostile.records --mutations 500 --only report,checkpoint
+    python -m tests.hostile.records --mutations 500 --only 'report of layers.json,layers'
 
 Each mutation changes one file, is read, and is used as the verbs use it: figures are computed, pages rendered. Counted
 is what tests/hostile/long.py counts.
@@ -25,9 +25,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.bundle import open_bundle
+from edgexfer.core.bundle import CONTROL, HISTORY, LAYERS, MEASUREMENTS, SPLIT, Bundle, open_bundle
 from edgexfer.core.control import read_control
 from edgexfer.core.errors import ArtifactError, EdgexferError
+from edgexfer.core.manifest import MANIFEST
 from edgexfer.gate.judge.baseline import read_baseline, write_baseline
 from edgexfer.gate.measure.measured import read_measured
 from edgexfer.gate.measure.measurement import read_measurement
@@ -49,6 +50,12 @@ from tests.hostile.forge import forge
 from tests.hostile.long import MOST_GROWTH_MIB, TOO_LONG_S, mutated, odd_value
 
 _WARM_UP = 500
+_OTHERS: tuple[tuple[type, list[Any]], ...] = (
+    (bool, [True, False]),
+    (int, [0, 1, -1, 2, 7, 1000, 2**31, 2**63, 10**15]),
+    (float, [0.0, -0.0, 1.0, -1.0, 0.5, 1e-300, 1e-9, 1e9, 1e300]),
+    (str, ["", " ", "a", "</script><b>", "\n", "x" * 5000, "\u202e", "train", "test", "int8", "float32", "0" * 64]),
+)
 
 
 @dataclass(frozen=True)
@@ -72,20 +79,33 @@ def _bundle(folder: Path) -> None:
     made.full(made.made_bundle(folder / "b.edgx"))
 
 
+def _forged(folder: Path) -> Path:
+    try:
+        return forge(folder / "b.edgx")
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ArtifactError("not even its maker can write a digest into it") from error
+
+
+def _open(folder: Path) -> Bundle:
+    return open_bundle(_forged(folder))
+
+
 def _measured(folder: Path) -> None:
-    for record in read_measured(folder / "b.edgx"):
+    for record in read_measured(_open(folder)):
         record.to_json()
         _ = record.evaluation.confusion, record.evaluation.roles(), record.evaluation.confused()
 
 
 def _layers(folder: Path) -> None:
-    found = read_layers(folder / "b.edgx")
+    bundle = _open(folder)
+    found = read_layers(bundle.read(LAYERS), bundle.folder / LAYERS)
     if found is not None:
         layer_table(found)
 
 
 def _control(folder: Path) -> None:
-    found = read_control(folder / "b.edgx")
+    bundle = _open(folder)
+    found = read_control(bundle.folder, bundle.manifest)
     if found is not None:
         found.sentence()
         found.to_json()
@@ -93,26 +113,23 @@ def _control(folder: Path) -> None:
 
 
 def _split(folder: Path) -> None:
-    roles_of(open_bundle(folder / "b.edgx"))
+    roles_of(_open(folder))
 
 
 def _provenance(folder: Path) -> None:
-    try:
-        place = forge(folder / "b.edgx")
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ArtifactError("not even its maker can write a digest into it") from error
-    provenance(place, open_bundle(place).manifest)
+    bundle = _open(folder)
+    provenance(bundle.folder, bundle.manifest)
 
 
 def _history(folder: Path) -> None:
-    found = read_history(folder / "b.edgx" / "history.csv")
+    found = read_history(_open(folder).read(HISTORY))
     if found is not None:
         found.starts()
         found.last_epochs()
 
 
 def _report(folder: Path) -> None:
-    report(forge(folder / "b.edgx"), folder / "page.html")
+    report(_forged(folder), folder / "page.html")
 
 
 def _gate(folder: Path) -> None:
@@ -184,7 +201,10 @@ RECORDS: dict[str, Record] = {
     "split": Record("b.edgx/split.csv", _bundle, _split),
     "history": Record("b.edgx/history.csv", _bundle, _history),
     "provenance": Record("b.edgx/manifest.json", _bundle, _provenance),
-    "report": Record("b.edgx/measurements.json", _bundle, _report, too_long_s=20.0),
+    **{
+        f"report of {name}": Record(f"b.edgx/{name}", _bundle, _report, too_long_s=20.0)
+        for name in (MEASUREMENTS, LAYERS, CONTROL, HISTORY, SPLIT, MANIFEST)
+    },
     "gate": Record("gate.json", _make_gate, _gate),
     "baseline": Record("baseline.json", _make_baseline, _baseline),
     "evaluation": Record(
@@ -203,15 +223,35 @@ RECORDS: dict[str, Record] = {
 
 
 def spoiled(content: bytes, dice: random.Random) -> bytes:
-    """Changes bytes, or where it is JSON one value in it, as often as not."""
-    if dice.random() < 0.5:
-        return mutated(content, dice)
+    """Changes bytes; or where it is JSON some values in it, by ones that do not belong there, or of their own type."""
+    chance = dice.random()
     try:
         parsed = json.loads(content)
     except ValueError:
+        chance = 0.0
+    if chance < 0.3:
         return mutated(content, dice)
-    odd_value(parsed, dice)
+    if chance < 0.6:
+        odd_value(parsed, dice)
+    else:
+        for _ in range(dice.randint(1, 4)):
+            other_value(parsed, dice)
     return json.dumps(parsed, indent=1).encode("utf-8", "surrogatepass")
+
+
+def other_value(record: Any, dice: random.Random) -> None:
+    """Puts another value of the same type in the place of one, however deep: a reader has less reason to refuse it."""
+    holder, key = {"": record}, ""
+    while isinstance(holder[key], (dict, list)) and holder[key]:
+        below: Any = holder[key]
+        if isinstance(below, list) and dice.random() < 0.1:
+            below[:] = dice.choice([below * 2, below[1:], below[::-1]])
+            return
+        holder, key = below, dice.choice(list(below) if isinstance(below, dict) else range(len(below)))
+    old = holder[key]
+    others = next((values for kind, values in _OTHERS if isinstance(old, kind)), None)
+    if others:
+        holder[key] = dice.choice(others)
 
 
 def attempt(record: Record, folder: Path) -> str:

@@ -11,11 +11,23 @@ import numpy as np
 import pytest
 
 from edgexfer.backends import Backend, find_backend
-from edgexfer.core.bundle import MODEL, REFERENCE, Bundle, open_bundle
+from edgexfer.core.bundle import (
+    CONTROL,
+    HISTORY,
+    LAYERS,
+    MEASUREMENTS,
+    MODEL,
+    REFERENCE,
+    SPLIT,
+    Bundle,
+    open_bundle,
+)
 from edgexfer.core.errors import ArtifactError, EdgexferError
+from edgexfer.gate.measure.roles import roles_of
 from edgexfer.runtime.classifier import load
 from tests.backends.tensorrt.machine import Machine
 from tests.bundles import hue_model, hue_probabilities
+from tests.gate.report.made import full, made_bundle
 
 _EXCHANGE = """
 import itertools, os, shutil, sys
@@ -100,3 +112,32 @@ def test_a_process_that_exchanges_all_the_time(bundle_folder: Path, tmp_path: Pa
             other.kill()
     assert came["answered"] + came["refused"] == 60
     assert came["refused"] > 0  # it was met in the act
+
+
+@pytest.mark.parametrize("name", [SPLIT, MEASUREMENTS, LAYERS, HISTORY, CONTROL])
+def test_a_table_that_is_exchanged_after_it_was_checked_is_in_no_report(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2", reason="Jinja2 is not installed (pip install 'edgexfer[report]')")
+    from edgexfer.gate.report import bundle_page
+    from edgexfer.gate.report.page import report
+
+    folder = full(made_bundle(tmp_path / "b.edgx"))
+
+    def exchanged(place: Path) -> Bundle:
+        opened = open_bundle(place)
+        with (folder / name).open("ab") as file:
+            file.write(b"\n")
+        return opened
+
+    monkeypatch.setattr(bundle_page, "open_bundle", exchanged)
+    with pytest.raises(ArtifactError, match=f"{name} was changed after it was written"):
+        report(folder, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_list_of_images_that_is_exchanged_after_it_was_checked_is_refused(bundle_folder: Path) -> None:
+    opened = open_bundle(bundle_folder)
+    (bundle_folder / SPLIT).write_text("path,label,split,sha256\na.jpg,a,test," + "0" * 64 + "\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=f"{SPLIT} was changed after it was written"):
+        roles_of(opened)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.hostile.records import RECORDS, Record, attempt, spoiled
 
-_QUICK = sorted(RECORDS.keys() - {"report"})
+_QUICK = sorted(name for name in RECORDS if not name.startswith("report"))
 _OF_RUNS = ("exemplars", "plan", "rate", "state")
 _SEEDS = 60
 

@@ -203,5 +203,5 @@ class Evidence:
 
 
 def _recorded(bundle: Bundle, precision: str) -> Evaluation | None:
-    found = (record for record in read_measured(bundle.folder) if record.precision == precision)
+    found = (record for record in read_measured(bundle) if record.precision == precision)
     return next((record.evaluation for record in found), None)

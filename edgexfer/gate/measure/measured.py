@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.bundle import MEASUREMENTS
+from edgexfer.core.bundle import MEASUREMENTS, Bundle
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
+from edgexfer.core.manifest import read_if_listed
 from edgexfer.core.target import PRECISIONS
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.latency import Latency
@@ -66,17 +67,17 @@ def write_measured(folder: Path, records: Sequence[Measured]) -> None:
     write_file(folder / MEASUREMENTS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_measured(folder: Path) -> tuple[Measured, ...]:
+def read_measured(bundle: Bundle) -> tuple[Measured, ...]:
     """Reads `measurements.json` of a bundle; empty where the bundle has none.
 
     Raises:
         ArtifactError: not JSON, of another format_version, or a record that does not fit.
     """
-    path = folder / MEASUREMENTS
-    if not path.is_file():
+    path, raw = bundle.folder / MEASUREMENTS, read_if_listed(bundle.folder, bundle.manifest, MEASUREMENTS)
+    if raw is None:
         return ()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}", _MEND) from error
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:

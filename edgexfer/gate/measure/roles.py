@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias, get_args
 
 from edgexfer.core.bundle import SPLIT, Bundle
 from edgexfer.core.errors import ArtifactError, DataError, SettingsError, did_you_mean
+from edgexfer.core.manifest import read_if_listed
 from edgexfer.gate.measure.evaluation import Role
 
 Wanted: TypeAlias = Literal["train", "val", "test", "new", "all"]
@@ -29,13 +30,13 @@ def roles_of(bundle: Bundle) -> dict[str, Role]:
     Raises:
         ArtifactError: `split.csv` is missing or damaged.
     """
-    path = bundle.folder / SPLIT
+    path, raw = bundle.folder / SPLIT, read_if_listed(bundle.folder, bundle.manifest, SPLIT)
+    if raw is None:
+        raise ArtifactError(f"bundle {bundle.folder} lacks {SPLIT}", "make the bundle again")
+    # A file name on Linux is bytes; those that are not UTF-8 go through unchanged.
+    text = raw.decode("utf-8", "surrogateescape")
     try:
-        # A file name on Linux is bytes; those that are not UTF-8 go through unchanged.
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
         rows = [(row["sha256"], row["split"]) for row in csv.DictReader(io.StringIO(text, newline=""), strict=True)]
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}", "make the bundle again") from error
     except (KeyError, csv.Error) as error:
         raise ArtifactError(f"{path} is damaged: {error}", "make the bundle again") from error
     # `split.csv` never has one image in two splits: see train/images/split.py.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgexfer.core.bundle import HISTORY, open_bundle
+from edgexfer.core.bundle import HISTORY, LAYERS, open_bundle
 from edgexfer.core.control import read_control
+from edgexfer.core.manifest import read_if_listed
 from edgexfer.core.target import PRECISIONS
 from edgexfer.gate.judge.verdict import GateResult
 from edgexfer.gate.measure.measured import Measured, read_measured
@@ -44,14 +45,15 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
     bundle = open_bundle(folder)
     if gate is not None:
         check_subject(gate, folder, bundle.digest)
-    measured = sorted(read_measured(folder), key=lambda record: PRECISIONS.index(record.precision))
+    measured = sorted(read_measured(bundle), key=lambda record: PRECISIONS.index(record.precision))
     shipped = next((record for record in measured if record.shipped), None)
     first = next((record for record in measured if not record.shipped), None)
     galleries, looked = with_thumbnails(
         _galleries(first, shipped, gate), data, (record.evaluation.data for record in measured)
     )
-    history, layers = read_history(folder / HISTORY), read_layers(folder)
-    control = read_control(folder)
+    history = read_history(read_if_listed(bundle.folder, bundle.manifest, HISTORY))
+    layers = read_layers(read_if_listed(bundle.folder, bundle.manifest, LAYERS), bundle.folder / LAYERS)
+    control = read_control(bundle.folder, bundle.manifest)
     timed = [(record.precision, record.latency) for record in measured if record.latency is not None]
     pruned = bundle.manifest.get("provenance", {}).get("pruning")
     largest = max((record.size_bytes for record in measured), default=0) or 1
@@ -61,7 +63,7 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
         f"{bundle.precision} for {bundle.target.title}",
         bundle.digest,
         len(bundle.labels),
-        provenance(folder, bundle.manifest),
+        provenance(bundle.folder, bundle.manifest),
         tiles=bundle_tiles(first, shipped),
         warnings=_warnings(bundle.manifest, bundle.target.backend, measured, gate),
         notes=bundle.target.notes,

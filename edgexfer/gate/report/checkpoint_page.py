@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.manifest import read_manifest
+from edgexfer.core.manifest import read_if_listed, read_manifest
 from edgexfer.gate.report.classes import MOST_CELLS, class_rows, heat_map, overview, worst_pairs
 from edgexfer.gate.report.content import Absent, Classes, Page
 from edgexfer.gate.report.curves import curves, read_history
@@ -30,7 +30,7 @@ def checkpoint_page(folder: Path) -> Page:
     figures = manifest.get("metrics") or {}
     split, judged = next(((name, figures[name]) for name in ("test", "val") if figures.get(name)), ("", figures))
     matrix = _recorded_confusion(judged, len(labels))
-    history = read_history(folder / "history.csv")
+    history = read_history(read_if_listed(folder, manifest, "history.csv"))
     absent = [
         Absent(
             "Precisions, latency, single images",

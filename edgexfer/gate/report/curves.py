@@ -11,7 +11,6 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgexfer.gate.report.drawing import COLOURS, DASHES, SERIES, Drawing, Table, draw, legend
@@ -50,14 +49,14 @@ class History:
         return {stage: int(epoch) for stage, epoch in rows if epoch.isdecimal() and len(epoch) < 10}
 
 
-def read_history(path: Path) -> History | None:
-    """Reads `history.csv`; None where there is none, or it has no epoch or no number.
+def read_history(raw: bytes | None) -> History | None:
+    """Reads the content of `history.csv`; None where there is none, or it has no epoch or no number.
 
     A cell that is empty or no number is a gap. What was trained by no epochs has a header alone.
     """
-    if not path.is_file():
+    if raw is None:
         return None
-    text = path.read_bytes().decode("utf-8", "replace").replace("\0", "")
+    text = raw.decode("utf-8", "replace").replace("\0", "")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     names = [name for name in (rows[0] if rows else ()) if name and name not in ("epoch", "stage")]
     columns = {name: tuple(_number(row.get(name)) for row in rows) for name in names}
@@ -92,6 +91,11 @@ def _stages(history: History) -> list[tuple[str, range]]:
     return [(f"Loss of {_WORDS.get(stage, stage)}", picked) for stage, picked in found]
 
 
+def _cut(text: str, letters: int) -> str:
+    # What is wider than the drawing would leave it no room.
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
 def _within(series: Mapping[str, Sequence[float]], picked: range) -> dict[str, tuple[float, ...]]:
     return {name: tuple(v if i in picked else math.nan for i, v in enumerate(vs)) for name, vs in series.items()}
 
@@ -107,19 +111,19 @@ def _curve(name: str, title: str, series: Mapping[str, Sequence[float]], history
         for place, (key, values) in enumerate(series.items()):
             dots = "os^Dv"[place % 5] if few else ""
             axes.plot(
-                shown, [values[i] for i in shown], label=key.replace("_", " "), marker=dots, markersize=4,
+                shown, [values[i] for i in shown], label=_cut(key.replace("_", " "), 40), marker=dots, markersize=4,
                 color=COLOURS[SERIES[place % len(SERIES)]], linestyle=DASHES[place % len(DASHES)],
             )  # fmt: skip
         if all("loss" in key for key in series):
             axes.set_ylim(bottom=0)
         every = max(1, math.ceil(len(shown) / 8))
-        axes.set_xticks(shown[::every], [history.epochs[i] for i in shown[::every]])
+        axes.set_xticks(shown[::every], [_cut(history.epochs[i], 8) for i in shown[::every]])
         axes.set_xlim(first - 0.3, last + 0.3)
         axes.set_xlabel("epoch")
         if len(starts) > 1:
             for i, stage in starts.items():
                 axes.axvline(i - 0.3, color=COLOURS["muted"], linewidth=1, linestyle=(0, (1, 2)))
-                axes.text(i - 0.2, 1.01, stage, transform=axes.get_xaxis_transform(), color=COLOURS["muted"])
+                axes.text(i - 0.2, 1.01, _cut(stage, 16), transform=axes.get_xaxis_transform(), color=COLOURS["muted"])
         if len(series) > 1:
             legend(axes)
 

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edgexfer.core.bundle import LAYERS
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.versioned import read_versioned
+from edgexfer.core.versioned import parse_versioned
 from edgexfer.gate.report.drawing import COLOURS, DASHES, SERIES, Drawing, Table, draw, legend
 
 if TYPE_CHECKING:
@@ -73,17 +72,20 @@ class LayerErrors:
         return sorted(self.layers, key=lambda layer: layer.blame_db)
 
 
-def read_layers(folder: Path) -> LayerErrors | None:
-    """Reads `layers.json` of a bundle; None where the bundle has none, or it lists no layer.
+def read_layers(raw: bytes | None, path: Path) -> LayerErrors | None:
+    """Reads the content of a bundle's `layers.json`; None where the bundle has none, or it lists no layer.
+
+    Args:
+        raw: the content, None where there is none.
+        path: where it lies, for errors.
 
     Raises:
         ArtifactError: not JSON, of another format_version, or a layer that does not fit.
     """
-    path = folder / LAYERS
-    if not path.is_file():
+    if raw is None:
         return None
     mend = "export the bundle again with `edgexfer export RUN --target NAME`"
-    content = read_versioned(path, FORMAT_VERSION, mend)
+    content = parse_versioned(raw, path, FORMAT_VERSION, mend)
     try:
         layers = tuple(_layer(item) for item in content["layers"])
         return LayerErrors(int(content["images"]), layers) if layers else None

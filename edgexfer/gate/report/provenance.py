@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.core.files import sha256_of_bytes
+from edgexfer.core.manifest import read_if_listed
 
 MOST_ITEMS = 8
 # NNCF's own configuration has hundreds of lines for its loader alone; pruning and sparsity have sections of their own.
@@ -59,20 +60,20 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> Provenance:
     more = {k: v for k, v in {**rest, **inner}.items() if k not in known}
     tables = {title.capitalize(): tuple(_flat(value)) for title, value in known.items() if value}
     tables |= {"More": tuple(_flat(more))} if more else {}
-    tables |= {"Licences": licences} if (licences := _licences(folder)) else {}
+    tables |= {"Licences": licences} if (licences := _licences(folder, manifest)) else {}
     files = tuple((name, int(e.get("size_bytes", 0)), str(e["sha256"])) for name, e in manifest["files"].items())
     return Provenance(tuple(_chain(folder, manifest, made)), tables, files)
 
 
-def split_digest(path: Path) -> tuple[str, Counter[str]]:
-    """Returns the digest of the data set that `split.csv` lists, and how many images each split has.
+def split_digest(raw: bytes | None) -> tuple[str, Counter[str]]:
+    """Returns the digest of the data set that `split.csv` lists, by its content, and how many images each split has.
 
     The digest is the SHA-256 of a JSON list of [sha256, label, split], sorted, UTF-8, without spaces: it names content,
     class and split of all images, whatever their paths.
     """
-    if not path.is_file():
+    if raw is None:
         return "", Counter()
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    text = raw.decode("utf-8", "surrogateescape")
     try:
         rows = [[r["sha256"], r["label"], r["split"]] for r in csv.DictReader(io.StringIO(text, newline=""))]
         content = json.dumps(sorted(rows), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
@@ -81,24 +82,24 @@ def split_digest(path: Path) -> tuple[str, Counter[str]]:
     return (sha256_of_bytes(content) if rows else ""), Counter(str(row[2]) for row in rows)
 
 
-def _licences(folder: Path) -> tuple[tuple[str, str], ...]:
+def _licences(folder: Path, manifest: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Returns (part, licences) of what a device runs, from `sbom.json`; nothing where none can be read."""
     rows = []
     try:
-        for part in json.loads((folder / "sbom.json").read_bytes())["components"]:
+        for part in json.loads(read_if_listed(folder, manifest, "sbom.json") or b"")["components"]:
             told = [
                 row.get("expression") or row["license"].get("id") or row["license"]["name"] for row in part["licenses"]
             ]
             if part["scope"] == "required":
                 rows.append((f"{part['name']} {part.get('version', '')}".strip(), ", ".join(told)))
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return ()
     return tuple(rows)
 
 
 def _chain(folder: Path, manifest: dict[str, Any], made: dict[str, Any]) -> list[Link]:
     recorded = str(made.get("dataset_digest") or "")
-    digest, splits = split_digest(folder / "split.csv")
+    digest, splits = split_digest(read_if_listed(folder, manifest, "split.csv"))
     agrees = [("checked", "split.csv gives this digest")] if digest and digest == recorded else []
     differs = [("differs", f"split.csv gives {digest}")] if digest and recorded and digest != recorded else []
     counts = [("images", ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name]))]

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgexfer.core.control import CONTROL, Attempt, Control, read_control
+from edgexfer.core.control import Attempt, Control, read_control
 from edgexfer.core.held import held_place
 from edgexfer.core.target import CalibrationRecipe, Estimator, Target
 from edgexfer.train.checkpoint import HISTORY, Checkpoint, save_checkpoint
@@ -135,7 +135,7 @@ def hold_accuracy(
 
 def controlled(quantized: Checkpoint, target: Target) -> bool:
     """Whether all was tried with this checkpoint already, for the limit that `target` has."""
-    done = read_control(quantized.folder) if CONTROL in quantized.manifest["files"] else None
+    done = read_control(quantized.folder, quantized.manifest)
     return done is not None and done.max_drop == target.max_drop
 
 

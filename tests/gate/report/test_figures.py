@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from edgexfer.core.control import read_control
+from edgexfer.core.control import parse_control
 from edgexfer.core.errors import ArtifactError
 from edgexfer.gate import accuracy
 from edgexfer.gate.report.classes import MOST_CELLS, OTHERS, class_rows, heat_map, overview, worst_pairs
@@ -67,9 +67,8 @@ def test_a_name_in_another_script_needs_no_font_of_matplotlib() -> None:
     assert "\u8349\u866b" in drawing.svg
 
 
-def test_each_stage_has_its_own_losses_and_gaps_stay_gaps(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text(HISTORY, encoding="utf-8")
-    history = read_history(tmp_path / "history.csv")
+def test_each_stage_has_its_own_losses_and_gaps_stay_gaps() -> None:
+    history = read_history(HISTORY.encode())
     assert history is not None
     assert history.starts() == {0: "finetune", 3: "qat"}
     assert "note" not in history.columns
@@ -86,9 +85,8 @@ def test_each_stage_has_its_own_losses_and_gaps_stay_gaps(tmp_path: Path) -> Non
     )  # fmt: skip
 
 
-def test_stages_without_quantization_share_one_drawing_of_losses(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text("epoch,stage,loss\n0,head,2\n1,full,1\n2,full,inf\n", encoding="utf-8")
-    history = read_history(tmp_path / "history.csv")
+def test_stages_without_quantization_share_one_drawing_of_losses() -> None:
+    history = read_history(b"epoch,stage,loss\n0,head,2\n1,full,1\n2,full,inf\n")
     assert history is not None
     assert [drawing.title for drawing in curves(history)] == ["Loss"]
 
@@ -132,9 +130,8 @@ def test_latency_is_drawn_for_each_step_with_its_percentiles() -> None:
     assert [d.name for d in latency_drawings([("int8", inference_alone)])] == ["latency-inference"]
 
 
-def test_the_layer_to_blame_comes_first(tmp_path: Path) -> None:
-    (tmp_path / "layers.json").write_text(layers(), encoding="utf-8")
-    errors = read_layers(tmp_path)
+def test_the_layer_to_blame_comes_first() -> None:
+    errors = read_layers(layers().encode(), Path("layers.json"))
     assert errors is not None
     assert [layer.name[:7] for layer in errors.worst()] == ["block.1", "block.0", "block.2"]
     worst, along = layer_drawings(errors)
@@ -144,9 +141,8 @@ def test_the_layer_to_blame_comes_first(tmp_path: Path) -> None:
     assert math.isinf(errors.layers[2].blame_db)
 
 
-def test_the_layers_say_what_they_do_to_the_answers_where_that_was_measured(tmp_path: Path) -> None:
-    (tmp_path / "layers.json").write_text(layers(), encoding="utf-8")
-    errors = read_layers(tmp_path)
+def test_the_layers_say_what_they_do_to_the_answers_where_that_was_measured() -> None:
+    errors = read_layers(layers().encode(), Path("layers.json"))
     assert errors is not None
     table = layer_table(errors, {"block.2": 1, errors.layers[1].name: 0.0125})
     assert (len(table.head), table.head[-1]) == (8, "what it does to the answers, in nats")
@@ -154,10 +150,8 @@ def test_the_layers_say_what_they_do_to_the_answers_where_that_was_measured(tmp_
     assert len(layer_table(errors).head) == 7
 
 
-def test_what_accuracy_control_tried_is_told_in_its_order(tmp_path: Path) -> None:
-    assert read_control(tmp_path) is None
-    (tmp_path / "control.json").write_text(controlled().to_json(), encoding="utf-8")
-    found = read_control(tmp_path)
+def test_what_accuracy_control_tried_is_told_in_its_order() -> None:
+    found = parse_control(controlled().to_json().encode(), Path("control.json"))
     assert found == controlled()
     card = control_card(found)
     assert card.sentence == (
@@ -188,10 +182,9 @@ def test_what_accuracy_control_tried_is_told_in_its_order(tmp_path: Path) -> Non
         (controlled().to_json().replace('"lost": 6', '"lost": "six"'), "does not fit"),
     ],
 )
-def test_a_control_that_is_none_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "control.json").write_text(content, encoding="utf-8")
+def test_a_control_that_is_none_is_refused(content: str, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        read_control(tmp_path)
+        parse_control(content.encode(), Path("control.json"))
 
 
 @pytest.mark.parametrize(
@@ -205,17 +198,15 @@ def test_a_control_that_is_none_is_refused(tmp_path: Path, content: str, message
         ('{"format_version": 1, "images": 3, "layers": [{"name": "a", "sqnr_db": NaN}]}', "does not fit"),
     ],
 )
-def test_layers_that_are_none_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "layers.json").write_text(content, encoding="utf-8")
+def test_layers_that_are_none_are_refused(content: str, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        read_layers(tmp_path)
+        read_layers(content.encode(), Path("layers.json"))
 
 
-def test_layers_of_an_older_form_are_judged_by_their_output(tmp_path: Path) -> None:
-    assert read_layers(tmp_path) is None
+def test_layers_of_an_older_form_are_judged_by_their_output() -> None:
+    assert read_layers(None, Path("layers.json")) is None
     content = '{"format_version": 1, "images": 3, "layers": [{"name": "a", "sqnr_db": 9}, {"name": "b", "sqnr_db": 4}]}'
-    (tmp_path / "layers.json").write_text(content, encoding="utf-8")
-    errors = read_layers(tmp_path)
+    errors = read_layers(content.encode(), Path("layers.json"))
     assert errors is not None
     assert [layer.name for layer in errors.worst()] == ["b", "a"]
     assert layer_table(errors).rows[0] == ("a", "", "2", "–", "9.0 dB", "–", "0")
@@ -245,3 +236,11 @@ def test_of_many_classes_the_confused_ones_are_shown_and_rows_stay_whole() -> No
     assert worst_pairs(labels, matrix) == [("class 20", "class 3", 5, 5 / 6), ("class 5", "class 11", 2, 0.25)]
     assert f"{matrix.trace()} right answers on the diagonal, 7 mistakes in 2 places" in described(overview(matrix))
     assert heat_map(labels[:3], matrix[:3, :3]).whole
+
+
+def test_names_wider_than_a_drawing_leave_it_its_room() -> None:
+    wide = "x" * 80
+    history = read_history(f"epoch,stage,loss,{wide}\n{'9' * 60},a,2,1\n1,{wide},1,2\n".encode())
+    assert history is not None
+    for drawing in curves(history):
+        assert wide not in drawing.svg.partition("</desc>")[2]
