@@ -18,7 +18,7 @@ from typing import Any
 from edgexfer.core.bundle import MEASUREMENTS, Bundle
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
-from edgexfer.core.manifest import read_if_listed
+from edgexfer.core.manifest import MOST_BYTES, read_if_listed
 from edgexfer.core.target import PRECISIONS
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.latency import Latency
@@ -104,6 +104,7 @@ def measured_from_json(record: dict[str, Any], where: str) -> Measured:
     latency = None if record["latency"] is None else measurement_from_json(record["latency"], where)
     if not isinstance(evaluation, Evaluation) or not isinstance(latency, (Latency, type(None))):
         raise ArtifactError(f"{where} has an evaluation and a latency in each other's place", _MEND)
-    return Measured(
-        str(record["precision"]), evaluation, latency, int(record["size_bytes"]), shipped=bool(record["shipped"])
-    )
+    size_bytes = int(record["size_bytes"])
+    if not 0 < size_bytes <= MOST_BYTES:
+        raise ArtifactError(f"{where} has a file of {str(size_bytes)[:40]} bytes, expected 1 to {MOST_BYTES}", _MEND)
+    return Measured(str(record["precision"]), evaluation, latency, size_bytes, shipped=bool(record["shipped"]))

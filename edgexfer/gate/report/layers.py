@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT_VERSION = 1
+_MOST_DB = 10_000.0  # the range of float64 has 12,000
 MOST_SHOWN = 12
 
 
@@ -191,7 +192,7 @@ def _decibels(value: float) -> str:
 
 def _ratio(value: Any, name: str) -> float:
     ratio = math.inf if value is None else float(value)
-    if math.isnan(ratio) or ratio == -math.inf:
+    if math.isnan(ratio) or ratio == -math.inf or _MOST_DB < abs(ratio) < math.inf:
         raise ValueError(f"the ratio of {name} is {value}")
     return ratio
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -14,11 +15,19 @@ from edgexfer.train.prune.stand_ins import StandIns, Timed
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 5
-_WITHIN = 0.96  # of the wanted latency: faster than that gives accuracy away
-_CLOSER = 0.99
+_ATTEMPTS = 8
+_WITHIN = 0.97  # of the wanted latency: faster than that gives accuracy away
+_CLOSER = 0.985
+_EDGE = 0.1  # of the way between two that were tried: nearer to one of them nothing new is learned
 _STEEPEST = 4.0  # beyond that it was no measurement
 _LOUD = 0.15  # width of a ratio's interval, as a share of it, beyond which the table is the better judge
+
+
+@dataclass(frozen=True)
+class _Tried:
+    widths: Widths
+    said: float  # share of the whole by the table
+    timed: Timed
 
 
 class Aim:
@@ -58,34 +67,51 @@ class Aim:
         if self._stand_ins is None or not self._by_clock:
             widths = choose_widths(worth, self._cost, ratio * whole)
             return widths, None if self._stand_ins is None else self._stand_ins.timed(widths)
-        tried: list[tuple[Widths, Timed]] = []
+        tried: list[_Tried] = []
+        too_far = 0.0  # a share by the table that nothing reaches
         for _ in range(_ATTEMPTS):
+            wanted = self._wanted(ratio, tried)
+            if wanted <= too_far:
+                wanted = (too_far + min(one.said for one in tried)) / 2
             try:
-                wanted = self._start - (self._start - _CLOSER * ratio) / self.slope
                 widths = choose_widths(worth, self._cost, wanted * whole)
             except EdgexferError:
                 if not tried:
                     raise
+                too_far = wanted
+                continue
+            if any((widths == had.widths).all() for had in tried):
                 break
-            if any((widths == had).all() for had, _ in tried):
-                break
-            timed = self._stand_ins.timed(widths)
-            tried.append((widths, timed))
-            said = self._cost.of(widths) / whole
-            log.info("the table's %.3f is %.3f by the clock", said, timed.ratio)
-            if timed.high - timed.low > _LOUD * timed.ratio:
+            now = _Tried(widths, self._cost.of(widths) / whole, self._stand_ins.timed(widths))
+            tried.append(now)
+            log.info("the table's %.3f is %.3f by the clock", now.said, now.timed.ratio)
+            if now.timed.high - now.timed.low > _LOUD * now.timed.ratio:
                 log.warning(
                     "this machine is too loud to time the network (ratio %.2f to %.2f): the table decides",
-                    timed.low, timed.high,
+                    now.timed.low, now.timed.high,
                 )  # fmt: skip
-                return widths, timed
-            if _WITHIN * ratio <= timed.ratio <= ratio or (widths == self._full).all():
+                return now.widths, now.timed
+            if _WITHIN * ratio <= now.timed.ratio <= ratio or (widths == self._full).all():
                 break
-            found = (self._start - timed.ratio) / (self._start - said)
-            self.slope = min(max(found, 1 / _STEEPEST), _STEEPEST)
-        held = [one for one in tried if one[1].ratio <= ratio]
+            self._learn(now)
+        held = [one for one in tried if one.timed.ratio <= ratio]
+        best = max(held, key=lambda one: one.timed.ratio) if held else min(tried, key=lambda one: one.timed.ratio)
+        self._learn(best)
         if not held:
-            widths, timed = min(tried, key=lambda one: one[1].ratio)
-            log.warning("%.3f of the latency is as near as the clock came to %g", timed.ratio, ratio)
-            return widths, timed
-        return max(held, key=lambda one: one[1].ratio)
+            log.warning("%.3f of the latency is as near as the clock came to %g", best.timed.ratio, ratio)
+        return best.widths, best.timed
+
+    def _wanted(self, ratio: float, tried: Sequence[_Tried]) -> float:
+        """Returns the share by the table to try next: between what was too fast and too slow, where both are known."""
+        aimed = _CLOSER * ratio
+        under = max((one for one in tried if one.timed.ratio <= ratio), key=lambda one: one.said, default=None)
+        over = min((one for one in tried if one.timed.ratio > ratio), key=lambda one: one.said, default=None)
+        if under is None or over is None or under.said >= over.said:
+            return self._start - (self._start - aimed) / self.slope
+        way = (aimed - under.timed.ratio) / (over.timed.ratio - under.timed.ratio)
+        return under.said + min(max(way, _EDGE), 1 - _EDGE) * (over.said - under.said)
+
+    def _learn(self, one: _Tried) -> None:
+        if one.said < self._start:
+            found = (self._start - one.timed.ratio) / (self._start - one.said)
+            self.slope = min(max(found, 1 / _STEEPEST), _STEEPEST)

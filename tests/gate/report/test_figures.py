@@ -196,6 +196,7 @@ def test_a_control_that_is_none_is_refused(content: str, message: str) -> None:
         ('{"format_version": 1, "images": 3, "layers": [3]}', "does not fit"),
         ('{"format_version": 1, "images": 3, "layers": [{"name": "a", "sqnr_db": "loud"}]}', "does not fit"),
         ('{"format_version": 1, "images": 3, "layers": [{"name": "a", "sqnr_db": NaN}]}', "does not fit"),
+        ('{"format_version": 1, "images": 3, "layers": [{"name": "a", "sqnr_db": 1e308}]}', "does not fit"),
     ],
 )
 def test_layers_that_are_none_are_refused(content: str, message: str) -> None:

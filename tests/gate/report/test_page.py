@@ -267,6 +267,14 @@ def test_without_its_packages_the_error_says_what_to_install(
         report(bundle, tmp_path / "page.html")
 
 
+@pytest.mark.parametrize("size_bytes", [0, -1, 10**400])
+def test_a_file_of_no_size_that_can_be_is_refused(bundle: Path, tmp_path: Path, size_bytes: int) -> None:
+    write_measured(bundle, [dataclasses.replace(measured("int8", 3), size_bytes=size_bytes)])
+    rewrite(bundle, "bundle")
+    with pytest.raises(ArtifactError, match="bytes, expected 1 to"):
+        report(bundle, tmp_path / "page.html")
+
+
 def test_slices_have_a_section_with_intervals_and_the_gap(tmp_path: Path) -> None:
     bundle = made_bundle(tmp_path / "tiny.edgx")
     assert "Slices: kinds of image" not in Parsed(report(bundle, tmp_path / "without.html")).text
