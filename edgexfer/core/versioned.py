@@ -8,6 +8,9 @@ from typing import Any
 
 from edgexfer.core.errors import ArtifactError
 
+DOES_NOT_FIT = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError)
+"""What is raised where a record of another form, with values of other types or sizes, is used as if it fitted."""
+
 
 def read_versioned(path: Path, format_version: int, mend: str) -> dict[str, Any]:
     """Reads a JSON object whose `format_version` is the one that this edgexfer knows.

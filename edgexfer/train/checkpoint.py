@@ -44,12 +44,12 @@ from edgexfer.core.control import CONTROL
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
 from edgexfer.core.labels import labels_digest
-from edgexfer.core.manifest import read_manifest, write_manifest
+from edgexfer.core.manifest import read_listed, read_manifest, write_manifest
 from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.staging import staged_folder
 from edgexfer.train.backbones import Backbone, find_backbone
 from edgexfer.train.deploy import DeployNetwork, deploy_form
-from edgexfer.train.images.split import SplitRow, read_split, write_split
+from edgexfer.train.images.split import SplitRow, parse_split, write_split
 from edgexfer.train.network import build_network
 from edgexfer.train.prune.narrow import narrow_to
 from edgexfer.train.prune.way import is_begun
@@ -96,18 +96,18 @@ class Checkpoint:
 
     def earlier_rows(self) -> tuple[SplitRow, ...]:
         """Returns the split of the images that the checkpoints before it were trained on, and it was not."""
-        return read_split(self.folder / EARLIER) if EARLIER in self.manifest["files"] else ()
+        return _rows(self.folder, self.manifest, EARLIER) if EARLIER in self.manifest["files"] else ()
 
     def state(self) -> dict[str, Tensor]:
         """Returns the tensors of `weights.safetensors`.
 
         Raises:
-            ArtifactError: it is no such file.
+            ArtifactError: it is no such file, or has changed since the checkpoint was opened.
         """
-        path = self.folder / WEIGHTS
+        path, raw = self.folder / WEIGHTS, read_listed(self.folder, self.manifest, WEIGHTS)
         try:
-            return safetensors.torch.load_file(path)
-        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            return safetensors.torch.load(raw)
+        except (ValueError, KeyError, safetensors.SafetensorError) as error:
             raise ArtifactError(f"{path} cannot be read: {error}", "fine-tune again") from error
 
     def empty_network(self) -> DeployNetwork:
@@ -174,7 +174,11 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     for name in (WEIGHTS, SPLIT):
         if name not in manifest["files"]:
             raise ArtifactError(f"checkpoint {path} lacks {name}", "fine-tune again")
-    return Checkpoint(path, manifest, labels, preprocess, backbone, read_split(path / SPLIT))
+    return Checkpoint(path, manifest, labels, preprocess, backbone, _rows(path, manifest, SPLIT))
+
+
+def _rows(folder: Path, manifest: dict[str, Any], name: str) -> tuple[SplitRow, ...]:
+    return parse_split(read_listed(folder, manifest, name), folder / name)
 
 
 def save_checkpoint(

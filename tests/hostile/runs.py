@@ -24,7 +24,7 @@ from edgexfer.gate.report.page import report
 from edgexfer.train.backbones import find_backbone
 from edgexfer.train.begin import Sources, begin, go_on
 from edgexfer.train.checkpoint import WEIGHTS, empty_network, open_checkpoint, save_checkpoint
-from edgexfer.train.continual.exemplars import read_exemplars
+from edgexfer.train.continual.exemplars import parse_exemplars
 from edgexfer.train.images.split import SplitRow
 from edgexfer.train.loop.learning_rate import FOUND, FoundRate, find_once
 from edgexfer.train.loop.trainer_state import load_state, save_state
@@ -102,6 +102,10 @@ def _planned(folder: Path) -> None:
     plan(task)
 
 
+def _parsed(exemplars: Path) -> None:
+    parse_exemplars(exemplars.read_bytes(), exemplars).digests()
+
+
 def _rate(folder: Path) -> None:
     nobody: Any = None
     find_once(nobody, "cpu", folder)
@@ -115,7 +119,9 @@ RUNS: dict[str, Record] = {
     ),
     "weights": Record(f"run/{WEIGHTS}", _checkpoint, _forged(_network), too_long_s=10.0),
     "exemplars": Record(
-        "exemplars.safetensors", _exemplars, lambda folder: read_exemplars(folder / "exemplars.safetensors").digests()
+        "exemplars.safetensors",
+        _exemplars,
+        lambda folder: _parsed(folder / "exemplars.safetensors"),
     ),
     "state": Record("last.safetensors", _state, lambda folder: load_state(folder / "last.safetensors")),
     "plan": Record(

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from edgexfer.core.errors import ArtifactError
 from edgexfer.train.continual import exemplars as module
-from edgexfer.train.continual.exemplars import Exemplars, choose_exemplars, herd, read_exemplars
+from edgexfer.train.continual.exemplars import Exemplars, choose_exemplars, herd, parse_exemplars
 from edgexfer.train.images.split import SplitRow
 from tests.train.tiny import CACHE, IDS, tiny
 
@@ -83,10 +83,10 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "exemplars.safetensors"
     chosen = _chosen(2)
     safetensors.numpy.save_file(vars(chosen), path)
-    assert read_exemplars(path).digests() == chosen.digests()
+    assert parse_exemplars(path.read_bytes(), path).digests() == chosen.digests()
     safetensors.numpy.save_file({**vars(chosen), "splits": chosen.splits[:-1].copy()}, path)
     with pytest.raises(ArtifactError, match="different numbers of images"):
-        read_exemplars(path)
+        parse_exemplars(path.read_bytes(), path)
     path.write_bytes(b"no tensors")
     with pytest.raises(ArtifactError, match="cannot be read"):
-        read_exemplars(path)
+        parse_exemplars(path.read_bytes(), path)

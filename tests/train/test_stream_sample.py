@@ -14,7 +14,7 @@ from edgexfer.core.errors import DataError, SettingsError
 from edgexfer.core.files import sha256_of_file
 from edgexfer.core.preprocess import Preprocess, pixels
 from edgexfer.train.checkpoint import EXEMPLARS, Checkpoint, open_checkpoint
-from edgexfer.train.continual.exemplars import read_exemplars
+from edgexfer.train.continual.exemplars import parse_exemplars
 from edgexfer.train.finetune import finetune
 from edgexfer.train.loop.trackers import Tracking
 from edgexfer.train.settings import FinetuneSettings
@@ -160,7 +160,7 @@ def test_exemplars_are_the_images_that_their_digests_name(tmp_path: Path) -> Non
     pattern = shards(tmp_path / "set", 2, 18)
     made = finetune(pattern, tmp_path / "run", FinetuneSettings(**SETTINGS, exemplars=3))
     assert open_stream(pattern, window=10, seed=0).windows_for(1) > 1  # it ended with another window than the sample
-    found = read_exemplars(made.folder / EXEMPLARS)
+    found = parse_exemplars((made.folder / EXEMPLARS).read_bytes(), made.folder / EXEMPLARS)
     rows = {row.sha256: row for row in made.rows}
     root = Path(made.manifest["data"]).parent
     train = found.of("train")

@@ -55,7 +55,8 @@ def bundle_page(folder: Path, data: str | Path | None, gate: GateResult | None) 
     layers = read_layers(read_if_listed(bundle.folder, bundle.manifest, LAYERS), bundle.folder / LAYERS)
     control = read_control(bundle.folder, bundle.manifest)
     timed = [(record.precision, record.latency) for record in measured if record.latency is not None]
-    pruned = bundle.manifest.get("provenance", {}).get("pruning")
+    made = bundle.manifest.get("provenance")
+    pruned = made.get("pruning") if isinstance(made, dict) else None
     largest = max((record.size_bytes for record in measured), default=0) or 1
     return Page(
         "Bundle",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgexfer.core.errors import ArtifactError
+from edgexfer.core.versioned import DOES_NOT_FIT
 from edgexfer.gate.accuracy import wilson_interval
 from edgexfer.gate.report.drawing import Table
 
@@ -31,12 +32,12 @@ def pruning_table(record: dict[str, Any] | None) -> Table | None:
         head = ("left", *size, "parameters", "MACs", *clock, f"top-1 {split}", "95 % interval")
         rows = tuple(_row(point, split, full_ms, sized=bool(size)) for point in points)
         return Table(f"Pruned to {record['goal']}", head, rows)
-    except (KeyError, TypeError, ValueError, IndexError, StopIteration, ZeroDivisionError) as error:
+    except DOES_NOT_FIT as error:
         raise ArtifactError(f"the record of pruning is damaged: {error!r}", "prune again") from error
 
 
 def pruning_about(record: dict[str, Any] | None) -> str:
-    """Says what the figures of the table are of, and how latency was measured where it was; "" without a record."""
+    """Says what the figures of a record are of, which `pruning_table` could read; "" without one."""
     if record is None:
         return ""
     about = "The float network at each point, after it has learned again; the last one is what was asked for."

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgexfer.core.errors import ArtifactError
+from edgexfer.core.versioned import DOES_NOT_FIT
 from edgexfer.gate.accuracy import wilson_interval
 from edgexfer.gate.report.drawing import Table
 
 # One loud run put the whole interval of a CPU, which cannot skip zeros, at 0.944 to 0.998.
 _WORTH = 0.98
-_DAMAGE = (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError)
 
 
 def sparsity_table(record: dict[str, Any] | None) -> Table | None:
@@ -31,7 +31,7 @@ def sparsity_table(record: dict[str, Any] | None) -> Table | None:
         rows = tuple(_row(point, split) for point in points)
         how = "" if record["asked"] == "2:4" else f" by {record['how']}"
         return Table(f"Sparsity {record['asked']}{how}", ("zeros", f"top-1 {split}", "95 % interval"), rows)
-    except _DAMAGE as error:
+    except DOES_NOT_FIT as error:
         raise _damaged(error) from error
 
 
@@ -45,15 +45,17 @@ def sparsity_gained(record: dict[str, Any] | None, target: str = "") -> list[str
     Raises:
         ArtifactError: the record is not one.
     """
-    gain = None if record is None else record.get("gain")
-    if record is None or gain is None:
+    if record is None:
         return []
     try:
+        gain = record.get("gain")
+        if gain is None:
+            return []
         found = [_file(gain), _latency(gain, target or "this target")]
         if record["asked"] == "2:4":
             found.append(fitting_words(gain["eligible"]))
         return found
-    except _DAMAGE as error:
+    except DOES_NOT_FIT as error:
         raise _damaged(error) from error
 
 

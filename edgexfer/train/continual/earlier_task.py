@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from edgexfer.core.errors import EdgexferError
 from edgexfer.core.files import sha256_of_file
+from edgexfer.core.manifest import read_if_listed
 from edgexfer.train.checkpoint import EXEMPLARS, Checkpoint
-from edgexfer.train.continual.exemplars import Exemplars, choose_exemplars, pool_rows, read_exemplars
+from edgexfer.train.continual.exemplars import Exemplars, choose_exemplars, parse_exemplars, pool_rows
 from edgexfer.train.deploy import DeployNetwork
 from edgexfer.train.images.joined_pixels import joined_pixels
 from edgexfer.train.images.pixel_cache import PixelCache
@@ -44,7 +45,8 @@ class HeldOut:
 
 def stored_exemplars(checkpoint: Checkpoint) -> Exemplars | None:
     """Returns what the checkpoint carries; None where it carries nothing."""
-    return read_exemplars(checkpoint.folder / EXEMPLARS) if EXEMPLARS in checkpoint.manifest["files"] else None
+    raw = read_if_listed(checkpoint.folder, checkpoint.manifest, EXEMPLARS)
+    return None if raw is None else parse_exemplars(raw, checkpoint.folder / EXEMPLARS)
 
 
 def exemplars_of(checkpoint: Checkpoint, *, per_class: int, device: str) -> Exemplars:

@@ -141,16 +141,16 @@ def choose_exemplars(
         return Exemplars(pixels[found], ids[found], splits[found], sha256)
 
 
-def read_exemplars(path: Path) -> Exemplars:
-    """Reads the file that the module's docstring specifies.
+def parse_exemplars(raw: bytes, path: Path) -> Exemplars:
+    """Reads the content of the file that the module's docstring specifies, which lies at `path`.
 
     Raises:
         ArtifactError: it is damaged, or something else.
     """
     try:
-        found = safetensors.numpy.load_file(path)
+        found = safetensors.numpy.load(raw)
         made = Exemplars(*(found[name] for name in ("pixels", "class_ids", "splits", "sha256")))
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    except (KeyError, ValueError, safetensors.SafetensorError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}", "fine-tune again") from error
     if not made.pixels.shape[:1] == made.class_ids.shape == made.splits.shape == made.sha256.shape[:1]:
         raise ArtifactError(f"{path} is damaged: its tensors have different numbers of images", "fine-tune again")

@@ -29,6 +29,7 @@ from edgexfer.train.images.units import Unit, units_of
 log = logging.getLogger(__name__)
 
 FRACTIONS = (0.70, 0.15, 0.15)
+_AGAIN = "make the artifact again"
 _COLUMNS = ["path", "label", "split", "sha256"]
 
 
@@ -112,19 +113,28 @@ def read_split(path: Path) -> tuple[SplitRow, ...]:
     Raises:
         ArtifactError: missing, or not such a file.
     """
-    hint = "make the artifact again"
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        return parse_split(path.read_bytes(), path)
     except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}", hint) from error
+        raise ArtifactError(f"cannot read {path}: {error.strerror}", _AGAIN) from error
+
+
+def parse_split(raw: bytes, path: Path) -> tuple[SplitRow, ...]:
+    """Reads the content of such a file, which lies at `path`.
+
+    Raises:
+        ArtifactError: not such a file.
+    """
+    try:
+        text = raw.decode("utf-8", "surrogateescape")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
-        raise ArtifactError(f"{path} is not valid CSV: {error}", hint) from error
+        raise ArtifactError(f"{path} is not valid CSV: {error}", _AGAIN) from error
     if not lines or lines[0] != _COLUMNS:
-        raise ArtifactError(f"{path} does not begin with {','.join(_COLUMNS)}", hint)
+        raise ArtifactError(f"{path} does not begin with {','.join(_COLUMNS)}", _AGAIN)
     for number, cells in enumerate(lines[1:], start=1):
         if len(cells) != len(_COLUMNS) or cells[2] not in SPLITS or len(cells[3]) != 64:
-            raise ArtifactError(f"{path} is damaged: row {number} is {cells}", hint)
+            raise ArtifactError(f"{path} is damaged: row {number} is {cells}", _AGAIN)
     return tuple(SplitRow(*cells) for cells in lines[1:])
 
 
