@@ -49,6 +49,7 @@ MAX_VISITS = 2_000_000_000
 MAX_SLOW_PIXELS = 1_000_000
 """Of the forms of PPM that Pillow reads in Python."""
 _LARGE_PIXELS = 20_000_000
+_LARGEST_PIECE = 16 << 20
 _MOST_REASON = 200
 # Of Pillow's parsers these seven can be reached and no other, whatever a program has registered.
 _PARSERS: dict[str, tuple[Callable[[bytes], Parts], Callable[[io.BytesIO, str], ImageFile.ImageFile]]] = {
@@ -149,7 +150,8 @@ def upright_size(data: bytes) -> tuple[int, int]:
 def _from_bytes(data: bytes, name: str, at_least: tuple[int, int] | None) -> Image.Image:
     image, parts = _opened(data, name)
     if isinstance(image, JpegImageFile):
-        image.decodermaxblock = len(parts.data)  # in one piece: each piece of 64 kB would make its decoder start anew
+        # In one piece where it is none of the largest: each piece of 64 kB would make its decoder start anew.
+        image.decodermaxblock = min(len(parts.data), _LARGEST_PIECE)
         if at_least is not None:
             height, width = at_least if parts.orientation < 5 else at_least[::-1]
             image.draft(None, (width, height))

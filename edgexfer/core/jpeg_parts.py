@@ -19,7 +19,9 @@ _LEFT_OUT = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # APP1 to APP13, APP15, comments
 _BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a length
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _MARKER = re.compile(rb"\xff([^\0\xff])", re.DOTALL)  # not what is padding, or an escaped byte of junk
-_SCAN = re.compile(rb"\xff\xda")  # bytes.count takes three times as long
+_SCAN = b"\xff\xda"
+_SCANS = re.compile(_SCAN)
+_QUICKLY = 1 << 20  # bytes; a regular expression finds scans in a third of the time, but keeps each that it has found
 
 
 def jpeg_parts(data: bytes) -> Parts:
@@ -50,7 +52,8 @@ def jpeg_parts(data: bytes) -> Parts:
         raise ValueError("no frame before its first scan")
     with memoryview(data)[place:] as scans:
         whole = b"".join([b"\xff\xd8", *kept, scans])
-        return Parts(whole, size, exif or xmp or UPRIGHT, passes=len(_SCAN.findall(scans)))
+        passes = len(_SCANS.findall(scans)) if len(scans) < _QUICKLY else data.count(_SCAN, place)
+    return Parts(whole, size, exif or xmp or UPRIGHT, passes=passes)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:

@@ -19,6 +19,7 @@ from edgexfer.core.decode import MAX_SIDE, decode
 from edgexfer.core.errors import ImageError
 from edgexfer.core.findings import Looks
 from edgexfer.core.intake import inspect
+from edgexfer.core.jpeg_parts import jpeg_parts
 from edgexfer.core.preprocess import Preprocess
 from edgexfer.core.sharpness import sharpness
 from tests.hostile.image_seeds import (
@@ -117,6 +118,17 @@ def test_a_hundred_kilobytes_do_not_ask_for_hours() -> None:
     with pytest.raises(ImageError, match=r"takes \d+ passes over its pixels, expected 500 or fewer"):
         decode(many_scans(2000, 600))
     assert decode(many_scans(2000, 20), at_least=(64, 64)).size == (250, 250)
+
+
+def test_to_count_scans_takes_little_more_than_the_file() -> None:
+    data = SEEDS["jpeg"] + b"\xff\xda" * (4 << 20)
+    tracemalloc.start()
+    try:
+        assert jpeg_parts(data).passes == (4 << 20) + 1
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert jpeg_parts(SEEDS["jpeg"] + b"\xff\xda" * 1000).passes == 1001
 
 
 def test_a_form_that_python_decodes_may_not_be_large() -> None:
