@@ -13,6 +13,7 @@ from pathlib import Path
 from edgexfer.core.errors import ArtifactError, EdgexferError, MissingPartError, SettingsError
 from edgexfer.core.files import write_file
 from edgexfer.core.manifest import MANIFEST
+from edgexfer.core.packed import is_packed
 from edgexfer.gate.judge.verdict import GateResult
 from edgexfer.gate.report.bundle_page import bundle_page
 from edgexfer.gate.report.checkpoint_page import checkpoint_page
@@ -29,7 +30,7 @@ def report(
     """Writes the report on a checkpoint or a bundle and returns where it lies.
 
     Args:
-        folder: the artifact.
+        folder: the artifact; a bundle may be packed.
         out: the HTML file; one that is there already is replaced.
         data: of a bundle: where its images are, to show those that matter; None for where they were when the bundle
             was measured, and without pictures where nothing is there.
@@ -45,10 +46,11 @@ def report(
     source, page = Path(folder), Path(out)
     if page.is_dir():
         raise EdgexferError(f"{page} is a folder, expected a file", "name an HTML file with --out")
-    if not (source / MANIFEST).is_file():
+    packed = is_packed(source)
+    if not packed and not (source / MANIFEST).is_file():
         why = f"has no {MANIFEST}" if source.exists() else "does not exist"
         raise ArtifactError(f"{source} is neither a checkpoint nor a bundle: it {why}", "give a run or a NAME.edgx")
-    if _kind(source) == "bundle":
+    if packed or _kind(source) == "bundle":
         content = bundle_page(source, data, gate)
     elif data is None and gate is None:
         content = checkpoint_page(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def test_a_bundle_shows_its_precisions_classes_and_mistakes(plain: Parsed) -> No
     assert plain.text.count("the set is small") + plain.text.count("The set is small") == 1
     assert "backend ort" in plain.text
     assert re.search(r"ants 10 90\.0 % 90\.0 % 90\.0 %", plain.text)
+
+
+def test_a_packed_bundle_has_the_same_page(bundle: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", bundle.parent, bundle.name)
+    pages = [
+        report(which, tmp_path / f"{place}.html").read_text(encoding="utf-8")
+        for place, which in enumerate((bundle, archive))
+    ]
+    assert pages[0] == pages[1]
+    (tmp_path / "notes.txt").write_text("no archive", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"notes.txt is no"):
+        report(tmp_path / "notes.txt", tmp_path / "page.html")
 
 
 def test_the_summary_stands_before_the_details(plain: Parsed) -> None:
