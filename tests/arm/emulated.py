@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tests.arm.cpus import HASWELL, Cpu
 from tests.arm.make_sysroot import ROOT
 
+CHILDREN = Path(__file__).with_name("children")
 _FOLDERS = ("bin", "etc", "lib", "usr")
 
 
@@ -35,7 +37,21 @@ def run(cpu: Cpu, sysroot: Path, own: Path, *words: str, log: Path | None = None
     path = [ROOT] if natively else [ROOT, sysroot / "wheels"]
     logged = [] if log is None else ["-d", "in_asm", "-D", str(log)]
     emulator = [str(sysroot / "qemu" / cpu.emulator), "-cpu", cpu.name, "-L", str(own), *logged]
-    environment = {"PYTHONPATH": ":".join(map(str, path)), "OMP_NUM_THREADS": "1", "HOME": str(own), "LANG": "C.UTF-8"}
+    started = _program(own / "python", [*emulator, python], [*path, CHILDREN])
+    environment = {"OMP_NUM_THREADS": "1", "HOME": str(own), "LANG": "C.UTF-8"}
     return subprocess.run(
-        [*emulator, python, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [str(started), *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def _program(place: Path, command: list[str], path: list[Path]) -> Path:
+    """Writes what starts Python, for its children too: the system starts none for Arm unless root has told it how."""
+    added = shlex.quote(":".join(map(str, path)))
+    lines = (
+        "#!/bin/sh",
+        f'export EDGEXFER_EMULATED_PYTHON="$0" PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}"{added}',
+        f'exec {shlex.join(command)} "$@"',
+    )
+    place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    place.chmod(0o755)
+    return place
