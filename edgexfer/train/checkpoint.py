@@ -99,14 +99,14 @@ class Checkpoint:
         return _rows(self.folder, self.manifest, EARLIER) if EARLIER in self.manifest["files"] else ()
 
     def state(self) -> dict[str, Tensor]:
-        """Returns the tensors of `weights.safetensors`.
+        """Returns the tensors of `weights.safetensors`, by name in order.
 
         Raises:
             ArtifactError: it is no such file, or has changed since the checkpoint was opened.
         """
         path, raw = self.folder / WEIGHTS, read_listed(self.folder, self.manifest, WEIGHTS)
         try:
-            return safetensors.torch.load(raw)
+            return dict(sorted(safetensors.torch.load(raw).items()))  # bytes are read in an order that is drawn
         except (ValueError, KeyError, safetensors.SafetensorError) as error:
             raise ArtifactError(f"{path} cannot be read: {error}", "fine-tune again") from error
 
