@@ -23,7 +23,7 @@ from typing import Any
 
 from edgexfer.core.errors import ArtifactError
 from edgexfer.core.manifest import read_if_listed
-from edgexfer.core.versioned import parse_versioned
+from edgexfer.core.versioned import DOES_NOT_FIT, parse_versioned
 
 CONTROL = "control.json"
 FORMAT_VERSION = 1
@@ -132,7 +132,7 @@ def parse_control(raw: bytes, path: Path) -> Control | None:
             {str(name): float(value) for name, value in content["sensitivity"].items()},
         )
         return found if attempts else None
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except DOES_NOT_FIT as error:
         raise ArtifactError(f"{path} has a record that does not fit: {error!r}", mend) from error
 
 

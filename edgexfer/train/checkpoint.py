@@ -112,9 +112,7 @@ class Checkpoint:
 
     def empty_network(self) -> DeployNetwork:
         """Returns a network as narrow as this checkpoint's is, whose weights are still to be loaded."""
-        network = empty_network(self.backbone, len(self.labels), self.preprocess)
-        narrow_to(network, self.state())
-        return network
+        return self._as_narrow_as(self.state())
 
     def float_network(self) -> DeployNetwork:
         """Returns the network of a float checkpoint, in evaluation mode.
@@ -128,13 +126,18 @@ class Checkpoint:
             )
         state = self.state()
         try:
-            network = self.empty_network()
+            network = self._as_narrow_as(state)
             network.load_state_dict(state)
         except (RuntimeError, ValueError) as error:
             if isinstance(error, ArtifactError):
                 raise
             raise ArtifactError(f"{self.folder / WEIGHTS} does not fit {self.backbone.name}: {error}") from error
         return network.eval()
+
+    def _as_narrow_as(self, state: dict[str, Tensor]) -> DeployNetwork:
+        network = empty_network(self.backbone, len(self.labels), self.preprocess)
+        narrow_to(network, state)
+        return network
 
 
 def empty_network(backbone: Backbone, classes: int, preprocess: Preprocess) -> DeployNetwork:

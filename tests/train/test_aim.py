@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgexfer.core.errors import EdgexferError
 from edgexfer.train.prune.aim import Aim
 from edgexfer.train.prune.cost import Cost, Term, Widths
 from edgexfer.train.prune.stand_ins import Timed
@@ -29,6 +30,13 @@ class Clock:
     def timed(self, widths: Widths) -> Timed:
         ratio = float((TABLE.of(widths) / TABLE.of(FULL)) ** self.bend * (1 + self.noise * self.draw.uniform(-1, 1)))
         return Timed(ratio, ratio, ratio, ratio, 1.0)
+
+
+def test_a_slope_that_leads_below_nothing_is_refused_in_words() -> None:
+    aim = Aim(TABLE, FULL, Clock(1.0, 0.0, 0), by_clock=True, start=0.8)  # type: ignore[arg-type]
+    aim.slope = 0.25
+    with pytest.raises(EdgexferError, match="pruning cannot go so far at once"):
+        aim.at(0.6, WORTH)
 
 
 @settings(max_examples=40)

@@ -20,6 +20,7 @@ from edgexfer.core.errors import ArtifactError
 from edgexfer.core.files import write_file
 from edgexfer.core.manifest import MOST_BYTES, read_if_listed
 from edgexfer.core.target import PRECISIONS
+from edgexfer.core.versioned import DOES_NOT_FIT
 from edgexfer.gate.measure.evaluation import Evaluation
 from edgexfer.gate.measure.latency import Latency
 from edgexfer.gate.measure.measurement import measurement_from_json
@@ -87,7 +88,7 @@ def read_measured(bundle: Bundle) -> tuple[Measured, ...]:
         return tuple(measured_from_json(record, str(path)) for record in content["records"])
     except ArtifactError:
         raise
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except DOES_NOT_FIT as error:
         raise ArtifactError(f"{path} has a record that does not fit: {error!r}", _MEND) from error
 
 

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgexfer.core.errors import ArtifactError
-from edgexfer.core.versioned import parse_versioned
+from edgexfer.core.versioned import DOES_NOT_FIT, parse_versioned
 from edgexfer.gate.report.drawing import COLOURS, DASHES, SERIES, Drawing, Table, draw, legend
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read_layers(raw: bytes | None, path: Path) -> LayerErrors | None:
     try:
         layers = tuple(_layer(item) for item in content["layers"])
         return LayerErrors(int(content["images"]), layers) if layers else None
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except DOES_NOT_FIT as error:
         raise ArtifactError(f"{path} has a layer that does not fit: {error!r}", mend) from error
 
 

@@ -71,7 +71,7 @@ class Aim:
         too_far = 0.0  # a share by the table that nothing reaches
         for _ in range(_ATTEMPTS):
             wanted = self._wanted(ratio, tried)
-            if wanted <= too_far:
+            if tried and wanted <= too_far:
                 wanted = (too_far + min(one.said for one in tried)) / 2
             try:
                 widths = choose_widths(worth, self._cost, wanted * whole)
