@@ -5,10 +5,11 @@
 RUN is a float checkpoint; without it one is made from scikit-learn's digits at 224 pixels (head only, a minute).
 Without --bundle the INT8 bundle is exported from RUN; where several are given, such as a pruned one, all are timed.
 Everything runs in turns in one process. The bundle gets uint8 pixels, in every engine for CPUs that is installed; the
-others get what they were made for, float32 planes that are normalised beforehand, outside the clock: ONNX Runtime's
-`quantize_static` (QDQ, uint8 activations, int8 weights per channel), NNCF's `quantize` on the OpenVINO model, and the
-float file in both engines. All INT8 is calibrated on the same training images, top-1 counted on the same held-out
-ones. The ratio is that of the bundle's fastest engine to the fastest of the others in INT8; it should be at most 1.0.
+others get what they were made for, prepared outside the clock: normalised float32 planes, LiteRT's INT8 file int8
+values. They are ONNX Runtime's `quantize_static` (QDQ, uint8 activations, int8 weights per channel), NNCF's `quantize`
+on the OpenVINO model, LiteRT's static quantization where its tools are installed (parts/litert_peer.py), and the float
+network in each engine. All INT8 is calibrated on the same training images, top-1 counted on the same held-out ones. The
+ratio is that of the bundle's fastest engine to the fastest of the others in INT8; it should be at most 1.0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from parts.cpu_peers import (
     quantize_for_openvino,
     write_float,
 )
+from parts.litert_peer import MISSING, images_for_litert, litert_is_here, open_litert, quantize_for_litert, write_litert
 from parts.machine import machine_line, use_cores, versions_of
 
 from edgexfer import load
@@ -68,7 +70,8 @@ def main() -> None:
         for count in threads:
             measure(bundles, files, images, count, arguments.seconds)
     cores = use_cores(max(threads))
-    print("\n" + machine_line(cores, versions_of("onnxruntime", "openvino", "nncf", "torch", "numpy")))
+    engines = ("onnxruntime", "openvino", "ai-edge-litert")
+    print("\n" + machine_line(cores, versions_of(*engines, "nncf", "torch", "numpy")))
 
 
 class _Images:
@@ -94,19 +97,33 @@ class _Images:
         self.planes = planes_of(network, self.pixels[own])
 
 
-def _peers(checkpoint: Checkpoint, calibration: NDArray[np.float32], folder: Path) -> dict[str, Path]:
-    plain = write_float(checkpoint.float_network(), checkpoint.preprocess.height, folder / "float.onnx")
-    files = {
-        "quantize_static, ONNX Runtime": quantize_for_onnxruntime(plain, calibration, folder / "static.onnx"),
-        "float, ONNX Runtime": plain,
+Peer = tuple[Callable[[Path, int], Run], Path]
+"""What opens a file, and the file."""
+
+
+def _peers(checkpoint: Checkpoint, calibration: NDArray[np.float32], folder: Path) -> dict[str, Peer]:
+    network, side = checkpoint.float_network(), checkpoint.preprocess.height
+    plain = write_float(network, side, folder / "float.onnx")
+    static = quantize_for_onnxruntime(plain, calibration, folder / "static.onnx")
+    files: dict[str, Peer] = {
+        "quantize_static, ONNX Runtime": (open_onnxruntime, static),
+        "float, ONNX Runtime": (open_onnxruntime, plain),
     }
     if missing_here("openvino") is None:
-        files["NNCF on the OpenVINO model"] = quantize_for_openvino(plain, calibration, folder / "openvino.xml")
-        files["float, OpenVINO"] = plain
+        quantized = quantize_for_openvino(plain, calibration, folder / "openvino.xml")
+        files["NNCF on the OpenVINO model"] = open_openvino, quantized
+        files["float, OpenVINO"] = open_openvino, plain
+    if litert_is_here():
+        plain = write_litert(network, side, folder / "float.tflite")
+        static = quantize_for_litert(plain, calibration, folder / "static.tflite")
+        files["static_wi8_ai8, LiteRT"] = open_litert, static
+        files["float, LiteRT"] = open_litert, plain
+    else:
+        print(MISSING)
     return files
 
 
-def measure(bundles: list[Bundle], files: dict[str, Path], images: _Images, threads: int, seconds: float) -> None:
+def measure(bundles: list[Bundle], files: dict[str, Peer], images: _Images, threads: int, seconds: float) -> None:
     """Times all networks in turns, prints their table and each bundle's ratio to the fastest INT8 of the others."""
     openers: dict[str, Any] = {}
     for bundle in bundles:
@@ -114,9 +131,9 @@ def measure(bundles: list[Bundle], files: dict[str, Path], images: _Images, thre
             if missing_here(engine) is None:
                 title = f"{bundle.folder.name}, {name}"
                 openers[title] = partial(_bundle_side, bundle, engine, threads, images.pixels[bundle.preprocess])
-    for title, file in files.items():
-        opened = open_openvino if "OpenVINO" in title else open_onnxruntime
-        openers[title] = partial(_file_side, opened, file, threads, images.planes)
+    for title, (opened, file) in files.items():
+        inputs = images_for_litert(file, images.planes) if opened is open_litert else images.planes
+        openers[title] = partial(_file_side, opened, file, threads, inputs)
     turns = Turns(list(openers.values()), threads=threads)
     while turns.seconds < seconds * len(openers):
         turns.more()
@@ -164,8 +181,8 @@ def _bundle_side(bundle: Bundle, engine: str, threads: int, pixels: NDArray[np.u
 
 
 @contextmanager
-def _file_side(opened: Any, file: Path, threads: int, planes: NDArray[np.float32]) -> Iterator[Side]:
-    yield _Timed(opened(file, threads), planes)
+def _file_side(opened: Any, file: Path, threads: int, inputs: NDArray[Any]) -> Iterator[Side]:
+    yield _Timed(opened(file, threads), inputs)
 
 
 def _digits_run(folder: Path) -> Path:

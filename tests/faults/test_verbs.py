@@ -16,7 +16,7 @@ from edgexfer.core.errors import BusyError, EdgexferError
 from edgexfer.core.held import held_place
 from edgexfer.train.settings import FinetuneSettings
 from tests.faults.forked import in_child
-from tests.faults.struck import Whole, strike, whole
+from tests.faults.struck import Whole, all_left, kill, strike, undrawn, whole
 from tests.faults.verbs import VERBS, make_shared
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
@@ -48,6 +48,27 @@ def test_a_fine_tuning_that_is_killed_ends_in_the_same_weights(
 ) -> None:
     point = int(share * len(undisturbed.points))
     strike(VERBS["finetune"], shared, tmp_path / "struck", undisturbed, point=point)
+
+
+def test_a_copy_at_a_point_is_what_a_kill_there_leaves(shared: Path, tmp_path: Path) -> None:
+    verb = VERBS["finetune"]
+    left = all_left(verb, shared, tmp_path / "left")
+    numbers = [point for one in left for point in one.points]
+    assert sorted(numbers) == list(range(len(numbers)))
+    for one in left[len(left) // 4], left[len(left) // 2], left[-2]:
+        for which, point in ("first", one.points[0]), ("last", one.points[-1]):
+            killed = tmp_path / f"{point}-{which}"
+            assert kill(verb, shared, killed, point=point)
+            assert _without_times(killed) == _without_times(one.copy), f"at point {point}"
+
+
+def _without_times(folder: Path) -> dict[str, bytes]:
+    """Returns the bytes of the files that hold no time of day and no seconds, of others their being there."""
+    return {
+        undrawn(path.relative_to(folder)): path.read_bytes() if path.name == "weights.safetensors" else b""
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_second_process_on_one_run_says_who_is_there(shared: Path, tmp_path: Path) -> None:
