@@ -144,8 +144,8 @@ def go_on(verb: Verb, shared: Path, folder: Path, undisturbed: Whole) -> str:
     if follow is not None:
         _expect(in_child(lambda: call(follow), within_s=REST_S), follow)
     verb.sound(folder)
-    if verb.result(folder) != undisturbed.result:
-        raise AssertionError("it ends otherwise than undisturbed")
+    if (found := verb.result(folder)) != undisturbed.result:
+        raise AssertionError(f"it ends otherwise than undisturbed: {found} in place of {undisturbed.result}")
     if follow is None and _left(folder, undisturbed):  # for the next one that works there
         anew = [*words, "--overwrite"]
         _expect(in_child(lambda: call(anew), within_s=REST_S), anew)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import shutil
@@ -18,11 +19,13 @@ from edgexfer.core.engine_choice import read_choice
 from edgexfer.core.engines import check_engine, key_of
 from edgexfer.core.errors import ArtifactError
 from edgexfer.gate.judge.baseline import read_baseline
+from edgexfer.gate.measure.measured import read_measured
 from tests.bundles import make_bundle
 from tests.train.pictures import picture_tree
 
 _PLAIN = ("--device", "cpu")
 _QUICK = ("--backbone", "mobilenetv2-050", "--weights", "none", "--strategy", "finetune", "--epochs", "2")
+_COMPARED = ("weights.safetensors", "split.csv")
 _SMALL = ("--batch-size", "4", "--input-size", "32")
 
 
@@ -111,8 +114,10 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _weights(folder: Path) -> object:
+    """Returns what an error can name of weights, split and figures: digests, and the history without its seconds."""
     table = [line.rpartition(",")[0] for line in (folder / "history.csv").read_text(encoding="utf-8").splitlines()]
-    return (folder / "weights.safetensors").read_bytes(), (folder / "split.csv").read_bytes(), table
+    weights, split = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _COMPARED)
+    return weights, split, table
 
 
 def _run(folder: Path, shared: Path) -> None:
@@ -124,6 +129,11 @@ def _sound_export(folder: Path) -> None:
         _checkpoint(folder / name)
     if (folder / "made.edgx").exists():
         open_bundle(folder / "made.edgx")
+
+
+def _measured(folder: Path) -> list[str]:
+    """Returns the precisions that were measured; which of them is shipped is for the clock to say."""
+    return sorted(record.precision for record in read_measured(open_bundle(folder)))
 
 
 def _compress(folder: Path, shared: Path) -> list[str]:
@@ -190,7 +200,7 @@ VERBS = {
             _run,
             _export,
             _sound_export,
-            lambda folder: (_weights(folder / "run.int8-ort"), sorted(open_bundle(folder / "made.edgx").candidates)),
+            lambda folder: (_weights(folder / "run.int8-ort"), _measured(folder / "made.edgx")),
         ),
         Verb(
             "build",

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edgexfer.core.bundle import CONTROL, HISTORY, LAYERS, MEASUREMENTS, SPLIT, Bundle, open_bundle
 from edgexfer.core.control import read_control
@@ -32,7 +32,7 @@ from edgexfer.core.manifest import MANIFEST
 from edgexfer.gate.judge.baseline import read_baseline, write_baseline
 from edgexfer.gate.measure.measured import read_measured
 from edgexfer.gate.measure.measurement import read_measurement
-from edgexfer.gate.measure.roles import roles_of
+from edgexfer.gate.measure.roles import Role, roles_of
 from edgexfer.gate.output.annotations import annotation_lines
 from edgexfer.gate.output.junit import junit_xml
 from edgexfer.gate.output.markdown import markdown_summary
@@ -76,7 +76,11 @@ class Record:
 
 
 def _bundle(folder: Path) -> None:
-    made.full(made.made_bundle(folder / "b.edgx"))
+    place = folder / "b.edgx"
+    made.full(made.made_bundle(place))
+    rows = [f'"a, b/{number}.jpg","a ""b""",{split},{number:064x}\n' for number, split in enumerate(get_args(Role))]
+    (place / SPLIT).write_text("path,label,split,sha256\n" + "".join(rows), encoding="utf-8")
+    forge(place)
 
 
 def _forged(folder: Path) -> Path:
@@ -246,9 +250,9 @@ def spoiled(content: bytes, dice: random.Random) -> bytes:
     chance = dice.random()
     try:
         parsed = json.loads(content)
-    except ValueError:
-        chance = 0.0
-    if chance < 0.3:
+    except (ValueError, RecursionError):
+        parsed = None
+    if chance < 0.3 or not isinstance(parsed, (dict, list)):
         return mutated(content, dice)
     if chance < 0.6:
         odd_value(parsed, dice)

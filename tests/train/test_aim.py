@@ -32,11 +32,18 @@ class Clock:
         return Timed(ratio, ratio, ratio, ratio, 1.0)
 
 
-def test_a_slope_that_leads_below_nothing_is_refused_in_words() -> None:
-    aim = Aim(TABLE, FULL, Clock(1.0, 0.0, 0), by_clock=True, start=0.8)  # type: ignore[arg-type]
+def test_a_slope_that_leads_below_nothing_is_forgotten() -> None:
+    aim = Aim(TABLE, FULL, Clock(1.0, 0.0, 0), by_clock=True)  # type: ignore[arg-type]
     aim.slope = 0.25
+    _, timed = aim.at(0.6, WORTH)
+    assert timed is not None
+    assert 0.95 * 0.6 <= timed.ratio <= 0.6
+
+
+def test_what_the_table_itself_says_is_too_far_is_refused_in_words() -> None:
+    aim = Aim(TABLE, FULL, Clock(1.0, 0.0, 0), by_clock=True)  # type: ignore[arg-type]
     with pytest.raises(EdgexferError, match="pruning cannot go so far at once"):
-        aim.at(0.6, WORTH)
+        aim.at(0.05, WORTH)
 
 
 @settings(max_examples=40)

@@ -76,9 +76,12 @@ class Aim:
             try:
                 widths = choose_widths(worth, self._cost, wanted * whole)
             except EdgexferError:
-                if not tried:
+                if tried:
+                    too_far = wanted
+                elif self.slope != 1.0:  # an earlier point misled: the table's own word comes first again
+                    self.slope = 1.0
+                else:
                     raise
-                too_far = wanted
                 continue
             if any((widths == had.widths).all() for had in tried):
                 break
