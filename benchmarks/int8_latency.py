@@ -66,9 +66,9 @@ def main() -> None:
         checkpoint = open_checkpoint(arguments.run or _digits_run(Path(folder)))
         bundles = [open_bundle(one) for one in arguments.bundle] or [_int8_bundle(checkpoint, Path(folder))]
         images = _Images(checkpoint, bundles)
-        files = _peers(checkpoint, images.calibration, Path(folder))
+        peers = _peers(checkpoint, images, Path(folder))
         for count in threads:
-            measure(bundles, files, images, count, arguments.seconds)
+            measure(bundles, peers, images, count, arguments.seconds)
     cores = use_cores(max(threads))
     engines = ("onnxruntime", "openvino", "ai-edge-litert")
     print("\n" + machine_line(cores, versions_of(*engines, "nncf", "torch", "numpy")))
@@ -97,33 +97,33 @@ class _Images:
         self.planes = planes_of(network, self.pixels[own])
 
 
-Peer = tuple[Callable[[Path, int], Run], Path]
-"""What opens a file, and the file."""
+Peer = tuple[Callable[[Path, int], Run], Path, NDArray[Any]]
+"""What opens a file, the file, and the held-out images as it takes them."""
 
 
-def _peers(checkpoint: Checkpoint, calibration: NDArray[np.float32], folder: Path) -> dict[str, Peer]:
-    network, side = checkpoint.float_network(), checkpoint.preprocess.height
+def _peers(checkpoint: Checkpoint, images: _Images, folder: Path) -> dict[str, Peer]:
+    network, side, planes = checkpoint.float_network(), checkpoint.preprocess.height, images.planes
     plain = write_float(network, side, folder / "float.onnx")
-    static = quantize_for_onnxruntime(plain, calibration, folder / "static.onnx")
-    files: dict[str, Peer] = {
-        "quantize_static, ONNX Runtime": (open_onnxruntime, static),
-        "float, ONNX Runtime": (open_onnxruntime, plain),
+    static = quantize_for_onnxruntime(plain, images.calibration, folder / "static.onnx")
+    peers: dict[str, Peer] = {
+        "quantize_static, ONNX Runtime": (open_onnxruntime, static, planes),
+        "float, ONNX Runtime": (open_onnxruntime, plain, planes),
     }
     if missing_here("openvino") is None:
-        quantized = quantize_for_openvino(plain, calibration, folder / "openvino.xml")
-        files["NNCF on the OpenVINO model"] = open_openvino, quantized
-        files["float, OpenVINO"] = open_openvino, plain
+        quantized = quantize_for_openvino(plain, images.calibration, folder / "openvino.xml")
+        peers["NNCF on the OpenVINO model"] = open_openvino, quantized, planes
+        peers["float, OpenVINO"] = open_openvino, plain, planes
     if litert_is_here():
         plain = write_litert(network, side, folder / "float.tflite")
-        static = quantize_for_litert(plain, calibration, folder / "static.tflite")
-        files["static_wi8_ai8, LiteRT"] = open_litert, static
-        files["float, LiteRT"] = open_litert, plain
+        static = quantize_for_litert(plain, images.calibration, folder / "static.tflite")
+        peers["static_wi8_ai8, LiteRT"] = open_litert, static, images_for_litert(static, planes)
+        peers["float, LiteRT"] = open_litert, plain, images_for_litert(plain, planes)
     else:
         print(MISSING)
-    return files
+    return peers
 
 
-def measure(bundles: list[Bundle], files: dict[str, Peer], images: _Images, threads: int, seconds: float) -> None:
+def measure(bundles: list[Bundle], peers: dict[str, Peer], images: _Images, threads: int, seconds: float) -> None:
     """Times all networks in turns, prints their table and each bundle's ratio to the fastest INT8 of the others."""
     openers: dict[str, Any] = {}
     for bundle in bundles:
@@ -131,8 +131,7 @@ def measure(bundles: list[Bundle], files: dict[str, Peer], images: _Images, thre
             if missing_here(engine) is None:
                 title = f"{bundle.folder.name}, {name}"
                 openers[title] = partial(_bundle_side, bundle, engine, threads, images.pixels[bundle.preprocess])
-    for title, (opened, file) in files.items():
-        inputs = images_for_litert(file, images.planes) if opened is open_litert else images.planes
+    for title, (opened, file, inputs) in peers.items():
         openers[title] = partial(_file_side, opened, file, threads, inputs)
     turns = Turns(list(openers.values()), threads=threads)
     while turns.seconds < seconds * len(openers):
@@ -145,7 +144,7 @@ def measure(bundles: list[Bundle], files: dict[str, Peer], images: _Images, thre
         with opener() as side:
             top1 = np.mean([side.answer(i).argmax() == label for i, label in enumerate(images.truth)])
         print(f"| {title} | {p50:.3f} | {p95:.3f} | {100 * top1:.2f} % |", flush=True)
-    others = [title for title in files if not title.startswith("float")]
+    others = [title for title in peers if not title.startswith("float")]
     best = min(others, key=lambda title: float(np.median(samples[title]["total"])))
     for bundle in bundles:
         own = [title for title in openers if title.startswith(f"{bundle.folder.name}, ")]

@@ -6,7 +6,7 @@
 Each verb works on 20 pictures of 32 pixels, in a child of this process, which has loaded PyTorch already. It is killed
 by SIGKILL after a random share of the CPU time that it needs in all. With --every-point it runs once, and its files are
 copied as a kill before and after every call that renames a file or flushes it to the disk would leave them
-(tests/faults/struck.py); from each copy that differs it goes on. After each kill: what is there opens whole, or is not
+(tests/faults/copied.py); from each copy that differs it goes on. After each kill: what is there opens whole, or is not
 there; the same command, with --resume where something can be resumed, ends with 0; it ends with the same weights, byte
 by byte, as a run that nobody disturbed; and nothing else is left behind. Exit code 1 where one of these fails.
 """
@@ -26,8 +26,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.faults.copied import all_copied, go_on_from
 from tests.faults.forked import in_child
-from tests.faults.struck import Whole, all_left, go_on_from, strike, whole
+from tests.faults.struck import Whole, strike, whole
 from tests.faults.verbs import VERBS, Verb, call, make_shared
 
 HEAD = "| verb | struck | kills | had ended | resumed | began anew | promises broken |\n|---|---|---|---|---|---|---|"
@@ -65,10 +66,10 @@ def _struck(verb: Verb, shared: Path, folder: Path, undisturbed: Whole, asked: a
     seen: Counter[str] = Counter()
     blows: list[tuple[str, Callable[[], str]]] = []
     if asked.every_point:
-        left = all_left(verb, shared, folder / "left")
-        print(f"{verb.name}: files differ at {len(left)} of {len(undisturbed.points)} points", flush=True)
+        copies = all_copied(verb, shared, folder / "copies")
+        print(f"{verb.name}: files differ at {len(copies)} of {len(undisturbed.points)} points", flush=True)
         how = f"all {len(undisturbed.points)} points" + (f", every {asked.step}th state" if asked.step > 1 else "")
-        for one in left[asked.first :: asked.step]:
+        for one in copies[asked.first :: asked.step]:
             where = f"points {', '.join(map(str, one.points))} ({undisturbed.points[one.points[0]]})"
             blows.append((where, partial(go_on_from, one, verb, shared, undisturbed)))
     else:

@@ -61,7 +61,10 @@ def images_for_litert(path: Path, planes: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def open_litert(path: Path, threads: int) -> Run:
-    """Opens a file; what runs it takes one image as `images_for_litert` returns them."""
+    """Opens a file; what runs it takes one image as `images_for_litert` returns them.
+
+    Answers are of the file's own type: of INT8 the whole numbers that stand for probabilities.
+    """
     interpreter = _interpreter(path, threads)
     interpreter.allocate_tensors()
     (image,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()

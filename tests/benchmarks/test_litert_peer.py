@@ -17,6 +17,8 @@ pytest.importorskip("litert_torch", reason="needs litert-torch, which is in none
 
 @pytest.mark.filterwarnings("ignore")  # the converter's own, of jax and of what it deprecates
 def test_litert_answers_as_the_network_does(benchmark_module: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
     from edgexfer.train.finetune import finetune
     from edgexfer.train.settings import FinetuneSettings
 
@@ -33,6 +35,6 @@ def test_litert_answers_as_the_network_does(benchmark_module: Callable[[str], Mo
     for file, near in (plain, 1e-4), (static, 0.1):
         images, run = litert.images_for_litert(file, planes), litert.open_litert(file, 1)
         answers = np.concatenate([run(image[None]).copy() for image in images]).astype(np.float32)
-        scale, zero_point = litert._interpreter(file, 1).get_output_details()[0]["quantization"]
+        scale, zero_point = Interpreter(str(file)).get_output_details()[0]["quantization"]
         answers = (answers - zero_point) * scale if scale else answers
         np.testing.assert_allclose(answers, wanted, atol=near)

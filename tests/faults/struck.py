@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from tests.faults.forked import KILLED, Ended, cpu_s, in_child
 from tests.faults.verbs import Verb, call, import_all
 
 REST_S = 1800.0
-_DRAWN = re.compile(r"[0-9a-f]{8}(?=\.(tmp|scratch|old|new)\b)")
 
 
 @dataclass(frozen=True)
@@ -84,54 +81,6 @@ def kill(verb: Verb, shared: Path, folder: Path, *, point: int | None = None, af
     return ended.code == KILLED
 
 
-@dataclass(frozen=True)
-class Left:
-    """What a kill leaves at one or more points of a verb, between which no file changed.
-
-    Attributes:
-        points: their numbers.
-        copy: of the folder that the verb worked in, which was at `place`.
-        place: where it has to lie again, since files may name it.
-    """
-
-    points: tuple[int, ...]
-    copy: Path
-    place: Path
-
-
-def all_left(verb: Verb, shared: Path, folder: Path) -> list[Left]:
-    """Runs a verb once and keeps what a kill at each of its points would leave.
-
-    SIGKILL takes from a process what it has in memory, and from the system nothing that was written: so at each point
-    the files as they are then are copied, with one run in place of one for each point. A copy holds no lock, as a file
-    of a killed process holds none. Names that are drawn count as one name.
-
-    Args:
-        verb: which.
-        shared: what `make_shared` made.
-        folder: empty or missing; the copies are in it.
-    """
-    place, notes = folder / "place", folder / "seen.txt"
-    place.mkdir(parents=True)
-    verb.begin(place, shared)
-    words = verb.command(place, shared)
-    ended = in_child(lambda: _copying(place, folder, notes, words), within_s=REST_S)
-    if ended.code:
-        raise AssertionError(f"{verb.name} failed unstruck ({ended.code}): {ended.said}")
-    shutil.rmtree(place)
-    states: dict[str, list[int]] = {}
-    for point, state in enumerate(notes.read_text(encoding="utf-8").split()):
-        states.setdefault(state, []).append(point)
-    return [Left(tuple(points), folder / state, place) for state, points in states.items()]
-
-
-def go_on_from(left: Left, verb: Verb, shared: Path, undisturbed: Whole) -> str:
-    """Puts what a kill left to its place and does there what `go_on` does; the copy is used up."""
-    shutil.rmtree(left.place, ignore_errors=True)
-    left.copy.rename(left.place)
-    return go_on(verb, shared, left.place, undisturbed)
-
-
 def go_on(verb: Verb, shared: Path, folder: Path, undisturbed: Whole) -> str:
     """Looks at what a killed verb left and begins it again, as a user would; returns what came of it in a word.
 
@@ -175,32 +124,3 @@ def _noting(verb: Verb, place: Path, shared: Path, notes: Path) -> int:
 def _killed_at(point: int, words: list[str]) -> int:
     with interposed(killing_at(point), DURABLE):
         return call(words)
-
-
-def undrawn(path: Path) -> str:
-    """Returns a path with the drawn part of its names left out: the same in every run."""
-    return _DRAWN.sub("", path.as_posix())
-
-
-def _copying(place: Path, folder: Path, notes: Path, words: list[str]) -> int:
-    states: list[str] = []
-
-    def fault(_: str, __: bool) -> None:
-        states.append(_state(place))
-        if not (folder / states[-1]).exists():
-            shutil.copytree(place, folder / states[-1], symlinks=True)
-
-    with interposed(fault, DURABLE):
-        code = call(words)
-    notes.write_text(" ".join(states), encoding="utf-8")
-    return code
-
-
-def _state(place: Path) -> str:
-    """Returns a digest of the names and bytes below a folder."""
-    found = hashlib.sha256()
-    for path in sorted(place.rglob("*")):
-        content = path.read_bytes() if path.is_file() else b""
-        name = undrawn(path.relative_to(place))
-        found.update(repr((name, path.is_dir(), hashlib.sha256(content).digest())).encode())
-    return found.hexdigest()[:16]

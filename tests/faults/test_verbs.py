@@ -15,8 +15,9 @@ import pytest
 from edgexfer.core.errors import BusyError, EdgexferError
 from edgexfer.core.held import held_place
 from edgexfer.train.settings import FinetuneSettings
+from tests.faults.copied import all_copied, undrawn
 from tests.faults.forked import in_child
-from tests.faults.struck import Whole, all_left, kill, strike, undrawn, whole
+from tests.faults.struck import Whole, kill, strike, whole
 from tests.faults.verbs import VERBS, make_shared
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
@@ -52,10 +53,10 @@ def test_a_fine_tuning_that_is_killed_ends_in_the_same_weights(
 
 def test_a_copy_at_a_point_is_what_a_kill_there_leaves(shared: Path, tmp_path: Path) -> None:
     verb = VERBS["finetune"]
-    left = all_left(verb, shared, tmp_path / "left")
-    numbers = [point for one in left for point in one.points]
+    copies = all_copied(verb, shared, tmp_path / "copies")
+    numbers = [point for one in copies for point in one.points]
     assert sorted(numbers) == list(range(len(numbers)))
-    for one in left[len(left) // 4], left[len(left) // 2], left[-2]:
+    for one in copies[len(copies) // 4], copies[len(copies) // 2], copies[-2]:
         for which, point in ("first", one.points[0]), ("last", one.points[-1]):
             killed = tmp_path / f"{point}-{which}"
             assert kill(verb, shared, killed, point=point)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import shutil
@@ -18,6 +17,7 @@ from edgexfer.core.bundle import open_bundle
 from edgexfer.core.engine_choice import read_choice
 from edgexfer.core.engines import check_engine, key_of
 from edgexfer.core.errors import ArtifactError
+from edgexfer.core.files import sha256_of_file
 from edgexfer.gate.judge.baseline import read_baseline
 from edgexfer.gate.measure.measured import read_measured
 from tests.bundles import make_bundle
@@ -116,7 +116,7 @@ def _checkpoint(folder: Path) -> None:
 def _weights(folder: Path) -> object:
     """Returns what an error can name of weights, split and figures: digests, and the history without its seconds."""
     table = [line.rpartition(",")[0] for line in (folder / "history.csv").read_text(encoding="utf-8").splitlines()]
-    weights, split = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _COMPARED)
+    weights, split = (sha256_of_file(folder / name) for name in _COMPARED)
     return weights, split, table
 
 

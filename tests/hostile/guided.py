@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=["edgexfer.core", "edgexfer.gate", "edge
     from tests.hostile import records
     from tests.hostile.long import attempt, spoil
 
+_HANGS_S = 10
 KINDS = ("bytes", MODEL, REFERENCE, "archive")
 
 
@@ -40,13 +41,16 @@ def main() -> None:
     corpus = folder / "corpus"
     corpus.mkdir()
     options: dict[str, Callable[[bytes, int, int], bytes]] = {}
+    hangs_s = _HANGS_S
     if asked.record:
-        once = _one_record(records.RECORDS[asked.record], folder / "record", corpus)
+        record = records.RECORDS[asked.record]
+        hangs_s = max(hangs_s, round(record.too_long_s))
+        once = _one_record(record, folder / "record", corpus)
         options = {"custom_mutator": lambda data, most, seed: records.spoiled(data, random.Random(seed))[:most]}
     else:
         once = _bundle(folder, corpus)
     longest = max(20_000, *(2 * file.stat().st_size for file in corpus.iterdir()))
-    limits = [f"-max_total_time={asked.seconds}", "-timeout=20", f"-max_len={longest}"]
+    limits = [f"-max_total_time={asked.seconds}", f"-timeout={hangs_s}", f"-max_len={longest}"]
     atheris.Setup([sys.argv[0], *limits, str(corpus)], once, **options)
     atheris.Fuzz()
 
